@@ -1,0 +1,39 @@
+"""A pluggable ASGI process manager: an arbiter, workers on Uvicorn, reloads that lose nothing.
+
+``run`` starts one from a program, `Arbiter` is for launchers of one's own, `Worker` is there to be subclassed.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from supervisor.errors import AppNotFound, BootError, ConfigError, SupervisorError, UsageError
+from supervisor.version import __version__
+
+if TYPE_CHECKING:
+    from supervisor.config.settings import Settings
+    from supervisor.launch import run
+    from supervisor.protocols import WorkerContext, WorkerFactory, WorkerLike
+    from supervisor.runtime.loop import Arbiter
+    from supervisor.workers.base import Worker
+
+_LAZY = {
+    "Arbiter": "supervisor.runtime.loop",
+    "Settings": "supervisor.config.settings",
+    "Worker": "supervisor.workers.base",
+    "WorkerContext": "supervisor.protocols",
+    "WorkerFactory": "supervisor.protocols",
+    "WorkerLike": "supervisor.protocols",
+    "run": "supervisor.launch",
+}
+
+__all__ = ["AppNotFound", "BootError", "ConfigError", "SupervisorError", "UsageError", "__version__", *sorted(_LAZY)]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: the arbiter must stay small, and needs no worker."""
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module(_LAZY[name]), name)

@@ -1,0 +1,116 @@
+"""What cannot be seen at a single value: settings against each other, and against files, user and group."""
+
+from __future__ import annotations
+
+import importlib.machinery
+import os
+import re
+import sys
+from collections.abc import Callable, Collection, Iterator
+
+from supervisor.config import addresses
+from supervisor.config.schema import Invalid, Standing
+from supervisor.config.settings import Settings
+from supervisor.config.validators import shown, unmatched
+
+Problem = tuple[str, str]
+"""The setting, and what is wrong with it, as a clause that begins with a verb."""
+
+LEVELS = ("debug", "info", "warning", "error", "critical")
+
+_APPLICATION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:.+)?", re.DOTALL)
+
+
+def problems(settings: Settings, invalid: Collection[str] = ()) -> Iterator[Problem]:
+    """Everything that makes the settings unusable, save for those that are known to be ``invalid`` by themselves."""
+    for check in (_addresses, _files, _environment, _folders, _identity, _application):
+        if check in (_files, _folders) and "chdir" in invalid:
+            continue  # nobody knows where relative names start
+        yield from (problem for problem in check(settings) if problem[0] not in invalid)
+
+
+def warnings(settings: Settings) -> Iterator[str]:
+    """What is to be said once at the start, a sentence each."""
+    for name, value in settings.settings.items():
+        effect = value.declaration.effect
+        if effect.standing is Standing.WORKS or value.is_default():
+            continue
+        without = "has no effect yet" if effect.standing is Standing.LATER else "has no meaning for ASGI"
+        yield f"{name} = {shown(value.value)} ({value.source}) {without}: {effect.reason}."
+    if settings.loglevel.lower() not in LEVELS:
+        yield f"loglevel {settings.loglevel!r} ({settings.source('loglevel')}) is no level; info is used."
+    for pattern in unmatched(settings.reload_extra_files):
+        yield f"reload_extra_files ({settings.source('reload_extra_files')}): {pattern} matches no file now."
+
+
+def _addresses(settings: Settings) -> Iterator[Problem]:
+    if not settings.bind:
+        yield "bind", "names no address"
+    for text in settings.bind:
+        try:
+            addresses.parse(text)
+        except Invalid as error:
+            yield "bind", str(error)
+
+
+def _files(settings: Settings) -> Iterator[Problem]:
+    for name in ("certfile", "keyfile", "ca_certs", "logconfig", "logconfig_json"):
+        file: str | None = settings.settings[name].value
+        if file:
+            yield from _unreadable(name, settings.path(file), file)
+    if settings.keyfile and not settings.certfile:
+        yield "keyfile", "needs certfile beside it"
+
+
+def _unreadable(name: str, path: str, given: str) -> Iterator[Problem]:
+    try:
+        with open(path, "rb"):
+            return
+    except OSError as error:
+        yield name, f"names a file that cannot be read: {given}: {error.strerror}"
+
+
+def _environment(settings: Settings) -> Iterator[Problem]:
+    for entry in settings.raw_env:
+        if entry.find("=") < 1:
+            yield "raw_env", f"must hold NAME=VALUE, not {entry!r}"
+
+
+def _folders(settings: Settings) -> Iterator[Problem]:
+    if settings.worker_tmp_dir:
+        path = settings.path(settings.worker_tmp_dir)
+        if not os.path.isdir(path):
+            yield "worker_tmp_dir", f"names a directory that does not exist: {settings.worker_tmp_dir}"
+        elif not os.access(path, os.W_OK | os.X_OK):
+            yield "worker_tmp_dir", f"names a directory that cannot be written to: {settings.worker_tmp_dir}"
+
+
+def _identity(settings: Settings) -> Iterator[Problem]:
+    """A server that was told to give up root and went on as root would be a hole: refuse instead of warning."""
+    current: tuple[tuple[str, Callable[[], int]], ...] = (("user", os.geteuid), ("group", os.getegid))
+    for name, effective in current:
+        wanted = settings.settings[name].value
+        if wanted != effective():
+            yield name, f"is not supported in this release unless it is the current one ({effective()}), not {wanted}"
+
+
+def _application(settings: Settings) -> Iterator[Problem]:
+    if isinstance(settings.app, str) and not _APPLICATION.fullmatch(settings.app):
+        yield "wsgi_app", f"names no application: {settings.app!r}; write MODULE:ATTRIBUTE"
+
+
+def missing_application(settings: Settings) -> str | None:
+    """Why the application cannot be found, or None. Its modules are looked for, not imported."""
+    if not isinstance(settings.app, str):
+        return None
+    module = settings.app.partition(":")[0]
+    path = [*settings.import_paths, *sys.path]
+    parts = module.split(".")
+    for depth, name in enumerate(parts, start=1):
+        if depth == 1 and name in sys.builtin_module_names:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path)
+        if spec is None:
+            return f"The application {settings.app} cannot be found: there is no module {'.'.join(parts[:depth])}."
+        path = list(spec.submodule_search_locations or [])
+    return None

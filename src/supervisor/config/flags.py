@@ -1,0 +1,145 @@
+"""The command line that the table of settings describes, as a click command."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from supervisor.config.schema import Kind, Setting, Standing
+from supervisor.config.settings import TABLE
+from supervisor.errors import UsageError
+
+_SHORT_WITH_EQUALS = re.compile(r"-[A-Za-z]=.")
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A parsed command line: the application, the settings that were given, and the flag of each."""
+
+    app: str | None
+    values: Mapping[str, Any]
+    sources: Mapping[str, str]
+
+
+class WholeNumber(click.ParamType[int | str]):
+    """A decimal number, or "auto" where a setting takes it. Bounds are the setting's matter, not the parser's."""
+
+    name = "integer"
+
+    def __init__(self, *, auto: bool) -> None:
+        self.auto = auto
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int | str:
+        if self.auto and str(value).lower() == "auto":
+            return "auto"
+        try:
+            return int(value)
+        except ValueError:
+            self.fail(f"{value!r} is not a whole number.", param, ctx)
+
+
+class SettingsCommand(click.Command):
+    """A command whose options are settings: help by group, and long flags by any beginning that is unambiguous."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, list(self._expanded(args)))
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is None:
+                continue
+            setting = TABLE.get(parameter.name or "")
+            groups.setdefault(_heading(setting), []).append(record)
+        for heading, records in groups.items():
+            with formatter.section(heading):
+                formatter.write_dl(records)
+
+    def _expanded(self, arguments: Sequence[str]) -> Iterator[str]:
+        known = [flag for parameter in self.params for flag in parameter.opts if flag.startswith("--")] + ["--help"]
+        rest = iter(arguments)
+        for argument in rest:
+            if argument == "--":
+                yield argument
+                yield from rest
+                return
+            flag, equals, value = argument.partition("=")
+            if flag.startswith("--") and flag not in known:
+                matches = [name for name in known if name.startswith(flag)]
+                yield (matches[0] if len(matches) == 1 else flag) + equals + value
+            elif _SHORT_WITH_EQUALS.match(argument):
+                yield flag + value
+            else:
+                yield argument
+
+
+def command(prog: str) -> SettingsCommand:
+    """The command that ``prog`` names in its usage message. It runs nothing: `parse` reads what it was given."""
+    return SettingsCommand(
+        prog,
+        params=[
+            click.Argument(["app"], required=False, metavar="[APP]"),
+            click.Option(["-v", "--version"], is_flag=True, help="Show the version and exit."),
+            *(_option(setting) for setting in TABLE.values() if setting.flags),
+        ],
+        context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+        help="Serve the ASGI application APP (MODULE:ATTRIBUTE) with supervised workers.",
+        epilog="Settings also come from a configuration file and from the environment: SUPERVISOR_WORKERS and so on.",
+    )
+
+
+def parse(arguments: Sequence[str], prog: str = "supervisor") -> Parsed:
+    """The settings that the arguments give. Raises `UsageError`, with the usage line as its detail."""
+    try:
+        with command(prog).make_context(prog, list(arguments), resilient_parsing=False) as context:
+            return read(context)
+    except click.exceptions.Exit:
+        raise UsageError("--help has no place here.") from None
+    except click.UsageError as error:
+        raise UsageError(error.format_message()) from None
+
+
+def read(context: click.Context) -> Parsed:
+    """What was given on the command line, as opposed to left out."""
+    given = [name for name in context.params if context.get_parameter_source(name) is ParameterSource.COMMANDLINE]
+    names = [name for name in given if name in TABLE]
+    values = {name: _plain(context.params[name]) for name in names}
+    sources = {name: f"command line {TABLE[name].long_flag}" for name in names}
+    return Parsed(context.params["app"], values, sources)
+
+
+def _option(setting: Setting) -> click.Option:
+    arguments: dict[str, Any] = {"help": _help(setting), "default": None}
+    if setting.kind is Kind.BOOLEAN:
+        arguments |= {"is_flag": True, "flag_value": setting.flag_value}
+    else:
+        arguments |= {"metavar": setting.metavar, "type": _type(setting)}
+        if setting.flag_value is not None:
+            arguments |= {"is_flag": False, "flag_value": setting.flag_value}
+        if setting.repeatable:
+            arguments["multiple"] = True
+    return click.Option([setting.name, *setting.flags], **arguments)
+
+
+def _type(setting: Setting) -> click.ParamType[Any]:
+    return WholeNumber(auto=setting.name == "workers") if setting.kind is Kind.INTEGER else click.STRING
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _help(setting: Setting) -> str:
+    if setting.effect.standing is Standing.WORKS:
+        return setting.doc
+    return f"{setting.doc} ({setting.effect.standing})"
+
+
+def _heading(setting: Setting | None) -> str:
+    return "General" if setting is None else setting.group

@@ -1,0 +1,81 @@
+"""The user's modules that a configuration file imports are imported anew each time the file is.
+
+HUP re-runs the file in the same process. Its imports would come from ``sys.modules`` and bring old code with them,
+so they are set aside first; where the new load fails, they come back.
+"""
+
+from __future__ import annotations
+
+import importlib
+import site
+import sys
+import sysconfig
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import ModuleType
+
+_imported: set[str] = set()
+_baseline: set[str] = set()
+# State of the process, like sys.modules itself: what configuration files have imported, and what was there before.
+
+
+@contextmanager
+def fresh_imports() -> Iterator[None]:
+    """Inside, modules that an earlier load imported are imported again. After an exception all is as it was."""
+    if not _imported:
+        _baseline.update(sys.modules)
+    old = {name: sys.modules.pop(name) for name in sorted(_stale())}
+    kept = set(sys.modules)
+    configuration = sys.modules.get("__config__")
+    importlib.invalidate_caches()
+    try:
+        yield
+    except BaseException:
+        for name in _new_user_modules(kept):
+            del sys.modules[name]
+        _restore(old, configuration)
+        raise
+    _imported.clear()
+    _imported.update(_new_user_modules(kept))
+
+
+def add_to_path(folder: str) -> None:
+    """Put a directory in front of the module search path, where it is not on it yet."""
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+
+
+def _stale() -> set[str]:
+    """The modules that the last load imported, with those that hooks have imported since from the same packages."""
+    packages = {name.partition(".")[0] for name in _imported}
+    later = {name for name in sys.modules if name.partition(".")[0] in packages and name not in _baseline}
+    return {name for name in later | _imported if name in sys.modules}
+
+
+def _new_user_modules(kept: set[str]) -> list[str]:
+    return [name for name, module in list(sys.modules.items()) if name not in kept and _is_users(name, module)]
+
+
+def _restore(old: dict[str, ModuleType], configuration: ModuleType | None) -> None:
+    sys.modules.update(old)
+    if configuration is not None:
+        sys.modules["__config__"] = configuration
+    for name, module in old.items():
+        package, _, attribute = name.rpartition(".")
+        if package and package not in old and package in sys.modules:
+            setattr(sys.modules[package], attribute, module)
+
+
+def _is_users(name: str, module: ModuleType) -> bool:
+    """Whether a module is the user's own code: neither ours, nor the standard library's, nor installed."""
+    if name == "__config__" or name.partition(".")[0] in (__package__ or "").split(".")[:1]:
+        return False
+    locations = [getattr(module, "__file__", None) or "", *list(getattr(module, "__path__", []))]
+    places = [Path(location) for location in locations if location]
+    return bool(places) and not any(place.is_relative_to(folder) for place in places for folder in _installed())
+
+
+def _installed() -> list[str]:
+    paths = sysconfig.get_paths()
+    return [paths["stdlib"], paths["platstdlib"], paths["purelib"], paths["platlib"], *site.getsitepackages()]

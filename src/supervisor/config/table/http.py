@@ -1,0 +1,276 @@
+"""Settings of TLS, of limits on requests, and of gunicorn's own HTTP parser."""
+
+from __future__ import annotations
+
+from supervisor.config import validators
+from supervisor.config.schema import Kind, Setting, later, meaningless
+from supervisor.config.table.build import choice, integer, string, strings, switch, words
+
+TLS = "SSL"
+SECURITY = "Security"
+MECHANICS = "Server Mechanics"
+HTTP2 = "HTTP/2"
+
+_PARSER = meaningless("requests are parsed by httptools or h11, which follow the standard")
+_PROXY = later("the PROXY protocol is not spoken yet")
+_HTTP2 = later("HTTP/1.1 and WebSockets are served")
+_ENVIRON = meaningless("an ASGI application gets the headers as they came, not in a WSGI environ")
+_UWSGI = meaningless("the uwsgi protocol carries WSGI; HTTP is served")
+_PASTE = meaningless("PasteDeploy makes WSGI applications")
+
+_PROXY_SPELLINGS = {True: "auto", False: "off", "true": "auto", "1": "auto", "false": "off", "0": "off", "none": "off"}
+
+SETTINGS = (
+    string("keyfile", TLS, "The private key of the certificate, in PEM format.", None, "--keyfile", metavar="FILE"),
+    string(
+        "certfile",
+        TLS,
+        "The certificate with its chain, in PEM format. With it TLS is spoken on every address.",
+        None,
+        "--certfile",
+        metavar="FILE",
+    ),
+    Setting(
+        name="ssl_version",
+        group=TLS,
+        doc="The version of TLS.",
+        kind=Kind.STRING,
+        validate=validators.anything,
+        default=2,
+        flags=("--ssl-version",),
+        metavar="VERSION",
+        default_text="negotiated",
+        effect=meaningless("the best version is negotiated; the ssl_context hook sets the least one"),
+    ),
+    integer(
+        "cert_reqs",
+        TLS,
+        "Whether clients need a certificate: 0 no, 1 it is checked where there is one, 2 yes (ssl.VerifyMode).",
+        0,
+        "--cert-reqs",
+        maximum=2,
+    ),
+    string(
+        "ca_certs",
+        TLS,
+        "The authorities that sign the certificates of clients, in PEM format.",
+        None,
+        "--ca-certs",
+        metavar="FILE",
+    ),
+    switch(
+        "suppress_ragged_eofs",
+        TLS,
+        "Treat a TLS connection without a proper end as ended.",
+        "--suppress-ragged-eofs",
+        default=True,
+        effect=meaningless("the event loop speaks TLS and decides on the end of a connection"),
+    ),
+    switch(
+        "do_handshake_on_connect",
+        TLS,
+        "Shake hands when a connection is accepted.",
+        "--do-handshake-on-connect",
+        effect=meaningless("the event loop shakes hands without blocking"),
+    ),
+    string("ciphers", TLS, "The ciphers, in OpenSSL's format.", None, "--ciphers", metavar="CIPHERS"),
+    integer(
+        "limit_request_line",
+        SECURITY,
+        "The longest request line in bytes; 0 sets no bound.",
+        4094,
+        "--limit-request-line",
+    ),
+    integer(
+        "limit_request_fields",
+        SECURITY,
+        "The most header fields of a request.",
+        100,
+        "--limit-request-fields",
+    ),
+    integer(
+        "limit_request_field_size",
+        SECURITY,
+        "The longest header field in bytes; 0 sets no bound.",
+        8190,
+        "--limit-request-field_size",
+    ),
+    Setting(
+        name="secure_scheme_headers",
+        group=MECHANICS,
+        doc="The headers, with their values, by which a trusted proxy says that a request came over HTTPS.",
+        kind=Kind.DICT,
+        validate=validators.dictionary,
+        default={"X-FORWARDED-PROTOCOL": "ssl", "X-FORWARDED-PROTO": "https", "X-FORWARDED-SSL": "on"},
+        effect=later("X-Forwarded-Proto alone tells the scheme"),
+    ),
+    words(
+        "forwarder_headers",
+        MECHANICS,
+        "The names that a trusted proxy may put into the WSGI environ.",
+        ["SCRIPT_NAME", "PATH_INFO"],
+        "--forwarder-headers",
+        effect=_ENVIRON,
+    ),
+    choice(
+        "header_map",
+        MECHANICS,
+        "What becomes of header names with an underscore.",
+        "drop",
+        "--header-map",
+        choices=("drop", "refuse", "dangerous"),
+        validate=validators.choice("drop", "refuse", "dangerous"),
+        effect=_ENVIRON,
+    ),
+    choice(
+        "proxy_protocol",
+        MECHANICS,
+        "Whether connections begin with the PROXY protocol, and which version; the flag alone is auto.",
+        "off",
+        "--proxy-protocol",
+        metavar="MODE",
+        choices=("off", "v1", "v2", "auto"),
+        flag_value="auto",
+        validate=validators.choice("off", "v1", "v2", "auto", empty="off", spellings=_PROXY_SPELLINGS),
+        effect=_PROXY,
+    ),
+    words(
+        "proxy_allow_ips",
+        MECHANICS,
+        "The proxies that may speak the PROXY protocol.",
+        ["127.0.0.1", "::1"],
+        "--proxy-allow-from",
+        validate=validators.networks,
+        effect=_PROXY,
+    ),
+    string("protocol", MECHANICS, "The protocol: http or uwsgi.", "http", "--protocol", effect=_UWSGI),
+    words(
+        "uwsgi_allow_ips",
+        MECHANICS,
+        "The proxies that may speak the uwsgi protocol.",
+        ["127.0.0.1", "::1"],
+        "--uwsgi-allow-from",
+        validate=validators.networks,
+        effect=_UWSGI,
+    ),
+    string(
+        "tmp_upload_dir",
+        MECHANICS,
+        "The directory for the bodies of requests.",
+        None,
+        metavar="DIR",
+        effect=meaningless("an ASGI application receives the body as it comes"),
+    ),
+    string(
+        "paste", MECHANICS, "A PasteDeploy file that makes the application.", None, "--paste", "--paster", effect=_PASTE
+    ),
+    strings(
+        "raw_paste_global_conf",
+        MECHANICS,
+        "A global variable of the PasteDeploy file.",
+        [],
+        "--paste-global",
+        metavar="CONF",
+        effect=_PASTE,
+    ),
+    switch("permit_obsolete_folding", MECHANICS, "Accept folded headers.", "--permit-obsolete-folding", effect=_PARSER),
+    switch(
+        "strip_header_spaces",
+        MECHANICS,
+        "Accept spaces before the colon of a header.",
+        "--strip-header-spaces",
+        effect=_PARSER,
+    ),
+    switch(
+        "permit_unconventional_http_method",
+        MECHANICS,
+        "Accept unusual request methods.",
+        "--permit-unconventional-http-method",
+        effect=_PARSER,
+    ),
+    switch(
+        "permit_unconventional_http_version",
+        MECHANICS,
+        "Accept unusual versions of HTTP.",
+        "--permit-unconventional-http-version",
+        effect=_PARSER,
+    ),
+    switch(
+        "casefold_http_method",
+        MECHANICS,
+        "Turn request methods into upper case.",
+        "--casefold-http-method",
+        effect=_PARSER,
+    ),
+    choice(
+        "http_parser",
+        MECHANICS,
+        "The HTTP parser.",
+        "auto",
+        "--http-parser",
+        choices=("auto", "fast", "python"),
+        effect=meaningless("the worker class decides: UvicornWorker takes httptools, UvicornH11Worker takes h11"),
+    ),
+    words(
+        "http_protocols",
+        HTTP2,
+        "The versions of HTTP by preference: h1, h2.",
+        ["h1"],
+        "--http-protocols",
+        validate=validators.protocols,
+        effect=_HTTP2,
+    ),
+    choice(
+        "http2_cleartext",
+        HTTP2,
+        "How HTTP/2 begins without TLS.",
+        "off",
+        "--http2-cleartext",
+        choices=("off", "prior-knowledge", "upgrade", "both"),
+        validate=validators.choice(
+            "off",
+            "prior-knowledge",
+            "upgrade",
+            "both",
+            empty="off",
+            spellings={True: "prior-knowledge", False: "off"},
+        ),
+        effect=_HTTP2,
+    ),
+    integer(
+        "http2_max_concurrent_streams",
+        HTTP2,
+        "The most streams of a connection.",
+        100,
+        "--http2-max-concurrent-streams",
+        minimum=1,
+        effect=_HTTP2,
+    ),
+    integer(
+        "http2_initial_window_size",
+        HTTP2,
+        "The first flow control window in bytes.",
+        65535,
+        "--http2-initial-window-size",
+        maximum=2**31 - 1,
+        effect=_HTTP2,
+    ),
+    integer(
+        "http2_max_frame_size",
+        HTTP2,
+        "The largest frame in bytes.",
+        16384,
+        "--http2-max-frame-size",
+        minimum=16384,
+        maximum=2**24 - 1,
+        effect=_HTTP2,
+    ),
+    integer(
+        "http2_max_header_list_size",
+        HTTP2,
+        "The largest header list in bytes.",
+        65536,
+        "--http2-max-header-list-size",
+        effect=_HTTP2,
+    ),
+)

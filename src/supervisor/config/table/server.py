@@ -1,0 +1,256 @@
+"""Settings of the configuration file itself, the sockets, the workers, and development."""
+
+from __future__ import annotations
+
+from supervisor.config import validators
+from supervisor.config.schema import Applies, Kind, Setting, Surroundings, later, meaningless
+from supervisor.config.table.build import choice, integer, string, strings, switch
+from supervisor.cpus import available_cpus
+
+DEFAULT_WORKER = "supervisor.workers.uvicorn.UvicornWorker"
+
+FILE = "Config File"
+SOCKET = "Server Socket"
+WORKERS = "Worker Processes"
+DEBUGGING = "Debugging"
+
+_RELOAD = later("restarting on changed code comes with a later release; HUP loads new code")
+
+
+def _bind_default(around: Surroundings) -> tuple[list[str], str] | None:
+    port = around.environ.get("PORT")
+    return None if port is None else ([f"0.0.0.0:{port}"], "environment PORT")
+
+
+def _workers_default(around: Surroundings) -> tuple[str, str] | None:
+    count = around.environ.get("WEB_CONCURRENCY")
+    return None if count is None else (count, "environment WEB_CONCURRENCY")
+
+
+SETTINGS = (
+    string(
+        "config",
+        FILE,
+        "The configuration file: PATH, file:PATH, python:MODULE, or a PATH that ends in .toml. "
+        "It has an effect on the command line and in the environment, not in the file itself.",
+        "./gunicorn.conf.py",
+        "-c",
+        "--config",
+        metavar="CONFIG",
+        default_text="./gunicorn.conf.py, where it exists",
+        applies=Applies.RESTART,
+    ),
+    string(
+        "wsgi_app",
+        FILE,
+        "The application as MODULE:ATTRIBUTE, where the command line names none. The name is gunicorn's.",
+        None,
+    ),
+    strings(
+        "bind",
+        SOCKET,
+        "The address to listen on: HOST, HOST:PORT, [IPV6]:PORT, unix:PATH or fd://N. May be given several times.",
+        ["127.0.0.1:8000"],
+        "-b",
+        "--bind",
+        metavar="ADDRESS",
+        derive=_bind_default,
+        environment=("PORT",),
+        default_text="127.0.0.1:8000, or 0.0.0.0:$PORT where PORT is set",
+        applies=Applies.LIVE,
+    ),
+    integer(
+        "backlog",
+        SOCKET,
+        "How many connections may wait in the kernel to be accepted, for each address; see listen(2).",
+        2048,
+        "--backlog",
+        applies=Applies.RESTART,
+    ),
+    switch(
+        "reuse_port",
+        SOCKET,
+        "Give every worker a listening socket of its own with SO_REUSEPORT.",
+        "--reuse-port",
+        applies=Applies.RESTART,
+        effect=later("all workers share one listening socket"),
+    ),
+    integer(
+        "workers",
+        WORKERS,
+        'The number of worker processes. "auto" is one for each CPU that the control group\'s quota and the affinity '
+        "mask allow.",
+        1,
+        "-w",
+        "--workers",
+        auto=available_cpus,
+        derive=_workers_default,
+        environment=("WEB_CONCURRENCY",),
+        default_text="1, or $WEB_CONCURRENCY",
+        applies=Applies.LIVE,
+    ),
+    Setting(
+        name="worker_class",
+        group=WORKERS,
+        doc="The worker: a class, its dotted path, or a name that is registered as an entry point.",
+        kind=Kind.CLASS,
+        validate=validators.class_or_name,
+        default=DEFAULT_WORKER,
+        flags=("-k", "--worker-class"),
+        metavar="STRING",
+    ),
+    integer(
+        "threads",
+        WORKERS,
+        "Threads of a worker that serves WSGI applications.",
+        1,
+        "--threads",
+        effect=meaningless("an ASGI worker runs one event loop; the application sizes its own thread pool"),
+    ),
+    integer(
+        "worker_connections",
+        WORKERS,
+        "How many requests a worker serves at the same time; what comes above that is answered with 503.",
+        1000,
+        "--worker-connections",
+    ),
+    integer(
+        "max_requests",
+        WORKERS,
+        "Replace a worker after so many requests; 0 never does. The replacement is ready before the worker leaves.",
+        0,
+        "--max-requests",
+    ),
+    integer(
+        "max_requests_jitter",
+        WORKERS,
+        "Add a random number up to this one to max_requests, anew for each worker, so that they do not leave together.",
+        0,
+        "--max-requests-jitter",
+    ),
+    integer(
+        "timeout",
+        WORKERS,
+        "Replace a worker whose event loop was blocked for so many seconds; 0 never does. A request may take longer.",
+        30,
+        "-t",
+        "--timeout",
+        applies=Applies.LIVE,
+    ),
+    integer(
+        "graceful_timeout",
+        WORKERS,
+        "Seconds that a worker has to finish the requests in flight when it is told to leave.",
+        30,
+        "--graceful-timeout",
+        applies=Applies.LIVE,
+    ),
+    integer(
+        "boot_timeout",
+        WORKERS,
+        "Seconds that a worker has to import the application and finish its startup.",
+        300,
+        "--boot-timeout",
+        minimum=1,
+        applies=Applies.LIVE,
+    ),
+    integer(
+        "surge",
+        WORKERS,
+        "How many workers there may be above the wanted number while old ones are replaced.",
+        1,
+        "--surge",
+        minimum=1,
+        applies=Applies.LIVE,
+    ),
+    integer(
+        "keepalive",
+        WORKERS,
+        "Seconds that an idle connection is kept open for its next request.",
+        2,
+        "--keep-alive",
+    ),
+    choice(
+        "asgi_loop",
+        WORKERS,
+        "The event loop: uvloop, asyncio, or auto for uvloop where it is installed.",
+        "auto",
+        "--asgi-loop",
+        choices=("auto", "asyncio", "uvloop"),
+    ),
+    choice(
+        "asgi_lifespan",
+        WORKERS,
+        "Whether the lifespan protocol is spoken: on demands it, auto tries it, off leaves it out.",
+        "auto",
+        "--asgi-lifespan",
+        choices=("auto", "on", "off"),
+    ),
+    integer(
+        "asgi_disconnect_grace_period",
+        WORKERS,
+        "Seconds that an application has after http.disconnect before its task is cancelled.",
+        3,
+        "--asgi-disconnect-grace-period",
+        effect=later("the task of a client that went away runs to its end"),
+    ),
+    integer(
+        "websocket_max_message_size",
+        WORKERS,
+        "The largest WebSocket message in bytes; 0 sets no bound.",
+        16 * 1024 * 1024,
+        "--websocket-max-message-size",
+    ),
+    switch(
+        "reload",
+        DEBUGGING,
+        "Restart the workers when code changes.",
+        "--reload",
+        applies=Applies.RESTART,
+        effect=_RELOAD,
+    ),
+    choice(
+        "reload_engine",
+        DEBUGGING,
+        "How changes are noticed.",
+        "auto",
+        "--reload-engine",
+        choices=("auto", "poll", "inotify"),
+        validate=validators.choice("auto", "poll", "inotify"),
+        applies=Applies.RESTART,
+        effect=_RELOAD,
+    ),
+    strings(
+        "reload_extra_files",
+        DEBUGGING,
+        "More files to watch, as paths or glob patterns.",
+        [],
+        "--reload-extra-file",
+        metavar="FILES",
+        validate=validators.files_or_patterns,
+        applies=Applies.RESTART,
+        effect=_RELOAD,
+    ),
+    switch(
+        "spew",
+        DEBUGGING,
+        "Print every line of Python that is executed.",
+        "--spew",
+        applies=Applies.RESTART,
+        effect=later("tracing every line is not offered; a blocked worker logs the stacks of its threads"),
+    ),
+    switch(
+        "check_config",
+        DEBUGGING,
+        "Check the configuration, say what is wrong and exit: 0 when all is well, 1 when not.",
+        "--check-config",
+        applies=Applies.RESTART,
+    ),
+    switch(
+        "print_config",
+        DEBUGGING,
+        "Print every setting with its value and where it came from, check the configuration and exit.",
+        "--print-config",
+        applies=Applies.RESTART,
+    ),
+)

@@ -1,0 +1,68 @@
+"""The numbers behind the decisions, as small pure functions. Times are seconds."""
+
+from __future__ import annotations
+
+STABLE_UPTIME = 10.0
+"""A worker that served this long has not failed to start: its slot begins to count anew."""
+
+FIRST_BACK_OFF = 0.5
+BACK_OFF_FACTOR = 1.8
+BACK_OFF_CAP = 30.0
+
+BOOT_CRASHES = 3
+"""So many workers of the first generation may die unexplained before the arbiter gives up."""
+
+SPAWN_TIMEOUT = 30.0
+"""A loader that was told to fork and has not by then is stuck."""
+
+ABORT_GRACE = 2.0
+"""Between ABRT and KILL: time to write the stacks to the log."""
+
+QUIT_GRACE = 5.0
+"""Between QUIT and KILL: time for the lifespan shutdown."""
+
+DRAIN_MARGIN = 2.0
+"""Between the end of ``graceful_timeout``, where the worker cancels what is left, and KILL."""
+
+BEAT_SLACK = 0.5
+"""Workers beat once a second at the latest, so a heartbeat is judged by ``timeout`` and this."""
+
+LATE = 0.1
+"""An arbiter that looks this much later than it wanted to was itself held up."""
+
+PAUSED = 1.0
+"""An arbiter that looks this much later was stopped or suspended, and most likely its workers with it."""
+
+
+def back_off(failures: int, *, served: bool, jitter: float) -> float:
+    """How long a slot waits after its ``failures``-th failure in a row.
+
+    The first crash of a worker that had ``served`` is answered at once; from then on the wait grows by
+    `BACK_OFF_FACTOR` up to `BACK_OFF_CAP`. ``jitter`` in [0, 1) spreads it by a quarter to both sides, so that
+    slots that failed together do not come back together.
+    """
+    step = failures - 1 if served else failures
+    if step <= 0:
+        return 0.0
+    # The exponent is bounded before it is used: a slot may fail for years.
+    grown = FIRST_BACK_OFF * BACK_OFF_FACTOR ** min(step - 1, 32)
+    return min(BACK_OFF_CAP, grown * (0.75 + jitter / 2))
+
+
+def counted_beat(beat: float, *, late: float, now: float, timeout: float, excused: bool) -> float:
+    """The heartbeat to judge a silent worker by, when the arbiter looks ``late`` seconds later than it wanted to.
+
+    In time: the beat itself. A little late: the machine is busy, so the worker gets a moment more, but no second one
+    for the same beat (``excused``). Very late: the arbiter was stopped, or the machine suspended; its workers may have
+    been too, so the beat counts as fresh.
+    """
+    if late > PAUSED:
+        return now
+    if late > LATE and not excused:
+        return max(beat, now - timeout + BEAT_SLACK)
+    return beat
+
+
+def scaled(workers: int, delta: int) -> int:
+    """So many workers after TTIN and TTOU, which leave at least one, and none where there was none."""
+    return max(min(workers, 1), workers + delta)

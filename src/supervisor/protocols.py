@@ -1,0 +1,100 @@
+"""The seams: what a worker gets from the process that forks it, and what plugins have to look like.
+
+Workers import this module and never the arbiter, so that a worker class can be used, and tested, without one.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from supervisor.config.settings import Settings
+
+
+class Row(Protocol):
+    """A worker's row of the scoreboard: shared memory, read by the arbiter, written by the worker's event loop."""
+
+    def beat(self) -> None:
+        """Store the monotonic clock: the loop runs."""
+
+    def rest(self) -> None:
+        """Store zero: the loop does not run (before it starts, after it ended), so silence is no wedge."""
+
+    @property
+    def last_beat(self) -> float:
+        """Seconds of the monotonic clock at the last `beat`, 0 while the loop does not run."""
+
+    requests: int  # answered so far
+    in_flight: int  # requests being worked on now
+    connections: int  # open connections, idle ones included
+
+
+class ArbiterLink(Protocol):
+    """A worker's line to its arbiter. Saying something to an arbiter that is gone is not an error."""
+
+    def fileno(self) -> int:
+        """Becomes readable, at its end of file, when the arbiter is gone."""
+
+    def arbiter_is_gone(self) -> bool:
+        """Whether the end of file has come. Does not block. Call it when `fileno` is readable."""
+
+    def say_ready(self) -> None:
+        """The application has started and the worker accepts connections."""
+
+    def say_boot_failed(self, summary: str, detail: str, exit_code: int) -> None:
+        """The worker cannot start: one line, the traceback, and 3 (boot failed) or 4 (application not found)."""
+
+    def say_retirement_wanted(self, reason: str) -> None:
+        """The worker would like to be replaced, and serves on until it is told to drain."""
+
+    def say_draining(self) -> None:
+        """The worker takes no new connections from now on."""
+
+
+@dataclass(slots=True)
+class WorkerContext:
+    """All that a worker is given. Everything in it belongs to the worker's own process.
+
+    ``load_app`` returns the application: at once with preload, after importing it without. It raises
+    `supervisor.errors.AppNotFound`, `supervisor.errors.BootError`, or what the import raised.
+    ``listeners`` are listening, non-blocking, and shared with the other workers.
+    ``server`` is what gunicorn's hooks know as ``server``.
+    """
+
+    age: int
+    slot: int
+    generation: int
+    arbiter_pid: int
+    settings: Settings
+    listeners: Sequence[socket.socket]
+    load_app: Callable[[], Any]
+    link: ArbiterLink
+    row: Row
+    log: logging.Logger
+    access_log: logging.Logger
+    server: Any
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+
+@runtime_checkable
+class WorkerLike(Protocol):
+    """What a worker class has to offer. `supervisor.workers.base.Worker` is the one to subclass."""
+
+    pid: int
+    age: int
+    booted: bool
+
+    def __init__(self, context: WorkerContext) -> None: ...
+
+    def run(self) -> int:
+        """Serve until told to stop; return the exit code. Runs in the main thread of the worker's process."""
+
+
+class WorkerFactory(Protocol):
+    """A worker class, found by name, by path or as an entry point of the group ``supervisor.workers``."""
+
+    def __call__(self, context: WorkerContext) -> WorkerLike: ...

@@ -1,0 +1,175 @@
+"""From the fork to the worker's own code, and from there to the end of the process."""
+
+from __future__ import annotations
+
+import faulthandler
+import gc
+import os
+import pickle
+import random
+import signal
+import socket
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from supervisor.application import explain
+from supervisor.config.settings import Settings
+from supervisor.errors import BootError
+from supervisor.hooks import run_hook
+from supervisor.logs.setup import Logs
+from supervisor.protocols import WorkerContext, WorkerLike
+from supervisor.runtime import titles
+from supervisor.runtime.channel import Channel, Message, trim
+from supervisor.runtime.heartbeat import HeartbeatFile
+from supervisor.runtime.linux import set_parent_death_signal
+from supervisor.runtime.server import ServerView, Travelled
+
+DUMP_SIGNAL = signal.Signals(signal.SIGRTMAX - 1)
+"""Has the Python stacks written by a C handler, for a worker that is stuck where Python code cannot run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inheritance:
+    """What a worker has from its loader by way of the fork."""
+
+    generation: int
+    settings: Settings
+    worker_class: Callable[[WorkerContext], WorkerLike]
+    load_app: Callable[[], Any]
+    logs: Logs
+    arbiter_pid: int
+
+
+class Link:
+    """A worker's line to its arbiter (`supervisor.protocols.ArbiterLink`)."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+
+    def fileno(self) -> int:
+        return self._channel.fileno()
+
+    def arbiter_is_gone(self) -> bool:
+        self._channel.receive()
+        return self._channel.at_eof
+
+    def say_ready(self) -> None:
+        self._channel.send("ready")
+
+    def say_boot_failed(self, summary: str, detail: str, exit_code: int) -> None:
+        fields = {"summary": trim(summary, 1000), "exit_code": exit_code}
+        self._channel.send("boot_failed", fields, payload=trim(detail).encode())
+
+    def say_retirement_wanted(self, reason: str) -> None:
+        self._channel.send("retirement_wanted", {"reason": reason})
+
+    def say_draining(self) -> None:
+        self._channel.send("draining")
+
+
+def become_worker(inherited: Inheritance, message: Message, *, gate: int) -> NoReturn:
+    """Be the worker that the message describes, from here to the end of the process."""
+    code = BootError.exit_code
+    try:
+        if not os.read(gate, 1):
+            os._exit(0)  # the loader died before the arbiter heard of us: nobody would look after this process
+        os.close(gate)
+        code = _live(inherited, message)
+    except BaseException as error:  # noqa: BLE001 - whatever it was, this process ends here, with a word in the log
+        inherited.logs.error.critical("worker process %d failed: %s", os.getpid(), error, exc_info=error)
+    finally:
+        inherited.logs.flush()
+        os._exit(code)
+
+
+def _live(inherited: Inheritance, message: Message) -> int:
+    settings = inherited.settings
+    channel_fd, heartbeat_fd, *listener_fds = message.fds
+    channel = Channel.from_fd(channel_fd)
+    link = Link(channel)
+    _reset_signals()
+    # The line to the arbiter tells of its death as soon as the event loop runs; the kernel does before that.
+    set_parent_death_signal(signal.SIGTERM)
+    if os.getppid() != inherited.arbiter_pid:
+        return 0
+    row = HeartbeatFile.from_fd(heartbeat_fd)
+    dump_fd = row.dump_fd()
+    faulthandler.enable(file=dump_fd)
+    faulthandler.register(DUMP_SIGNAL, file=dump_fd, all_threads=True)
+    gc.enable()
+    random.seed()
+    number = int(message.fields["worker"])
+    titles.set_title("worker", settings.proc_name, str(number))
+    travelled = _unpack(message.payload, inherited)
+    listeners = [socket.socket(fileno=fd) for fd in listener_fds]
+    server = ServerView(settings, travelled, listeners=listeners, log=inherited.logs.error, pid=inherited.arbiter_pid)
+    context = WorkerContext(
+        age=number,
+        slot=int(message.fields["slot"]),
+        generation=inherited.generation,
+        arbiter_pid=inherited.arbiter_pid,
+        settings=settings,
+        listeners=listeners,
+        load_app=inherited.load_app,
+        link=link,
+        row=row,
+        log=inherited.logs.error,
+        access_log=inherited.logs.access,
+        server=server,
+        attributes=travelled.worker,
+    )
+    try:
+        worker = inherited.worker_class(context)
+        for name, value in travelled.worker.items():
+            setattr(worker, name, value)
+    except BaseException as error:  # noqa: BLE001 - a worker class is user code
+        summary, detail, _ = explain(error)
+        link.say_boot_failed(f"the worker class could not be set up: {summary}", detail, BootError.exit_code)
+        return BootError.exit_code
+    run_hook(inherited.logs.error, settings, "post_fork", server, worker)
+    try:
+        return _run(worker, link)
+    finally:
+        run_hook(inherited.logs.error, settings, "worker_exit", server, worker)
+
+
+def _run(worker: WorkerLike, link: Link) -> int:
+    """The worker's own life. One that raises before it was ready has failed to boot."""
+    try:
+        return int(worker.run() or 0)
+    except BaseException as error:
+        if worker.booted:
+            raise
+        link.say_boot_failed(*explain(error))
+        return explain(error)[2]
+
+
+def _reset_signals() -> None:
+    """Default dispositions, so that a worker that has not started its event loop ends at once when told to."""
+    for number in (signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGWINCH, signal.SIGUSR1, signal.SIGUSR2):
+        # Meant for the arbiter; sent to the whole process group by a terminal, they must not end a worker.
+        signal.signal(number, _take_no_notice)
+    for number in (signal.SIGTERM, signal.SIGABRT):
+        signal.signal(number, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        # The default of QUIT is a core dump, that of INT in Python an exception in the middle of an import.
+        signal.signal(number, _leave_at_once)
+
+
+def _take_no_notice(signum: int, frame: object) -> None:
+    """A signal that a worker leaves to the arbiter."""
+
+
+def _leave_at_once(signum: int, frame: object) -> None:
+    os._exit(0)
+
+
+def _unpack(payload: bytes, inherited: Inheritance) -> Travelled:
+    try:
+        travelled = pickle.loads(payload)  # noqa: S301 - written by the arbiter, into a socketpair that only it holds
+        assert isinstance(travelled, Travelled)
+        return travelled
+    except Exception as error:  # noqa: BLE001 - an object that hooks attached may fail in any way when it is unpacked
+        inherited.logs.error.warning("what pre_fork attached could not be unpacked, going on without: %s", error)
+        return Travelled()

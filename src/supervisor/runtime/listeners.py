@@ -1,0 +1,60 @@
+"""The listening sockets that the arbiter holds, shared by all workers and kept across reloads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from supervisor.config.settings import Settings
+from supervisor.runtime.sockets import Listener, open_listener, seal
+
+
+class Listeners:
+    """Open listeners by the address they were configured with.
+
+    ``opener`` opens one; it is an argument for the tests' sake.
+    """
+
+    def __init__(self, opener: Callable[..., Listener] = open_listener) -> None:
+        self._opener = opener
+        self._open: dict[str, Listener] = {}
+
+    def __iter__(self) -> Iterable[Listener]:
+        return iter(list(self._open.values()))
+
+    def want(self, settings: Settings) -> tuple[Listener, ...]:
+        """The listeners for these settings: open ones are kept, missing ones are opened, none is closed.
+
+        Raises `supervisor.errors.ConfigError` if one cannot be opened; then all is as it was before.
+        """
+        opened: list[str] = []
+        try:
+            for bind in settings.bind:
+                if bind not in self._open:
+                    self._open[bind] = self._opener(bind, backlog=settings.backlog, umask=settings.umask)
+                    opened.append(bind)
+        except BaseException:
+            for bind in opened:
+                self._open.pop(bind).close()
+            raise
+        return tuple(self._open[bind] for bind in dict.fromkeys(settings.bind))
+
+    def keep_only(self, used: Iterable[Sequence[Listener]]) -> None:
+        """Close the listeners that none of these uses."""
+        kept = {id(listener) for listeners in used for listener in listeners}
+        for bind, listener in list(self._open.items()):
+            if id(listener) not in kept:
+                self._open.pop(bind).close()
+
+    def seal(self) -> None:
+        """Let no new connection in; those that wait to be accepted still can be."""
+        for listener in self._open.values():
+            seal(listener)
+
+    def close(self) -> None:
+        """Close them all, and take their Unix sockets away."""
+        self.keep_only(())
+
+    def close_in_child(self) -> None:
+        """Close this process' copies only: the arbiter keeps its own, and the files of Unix sockets."""
+        for listener in self._open.values():
+            listener.sock.close()

@@ -1,0 +1,189 @@
+"""The loader: one process per generation. It imports the application (with preload), then forks workers when told.
+
+It is forked from the arbiter, so the settings and what the configuration file made (locks, shared values, functions)
+are simply there. It is single-threaded as far as we are concerned, may block, and dies with its generation: the arbiter
+kills it, and the kernel does when the arbiter dies.
+
+A worker is forked through a short-lived middle process: when that one exits, the kernel hands the worker to the nearest
+subreaper above, the arbiter (prctl(2), PR_SET_CHILD_SUBREAPER). The worker holds still at a gate, a pipe, until the
+arbiter has been told of it; if the loader dies before, the gate closes and the worker leaves without having begun.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any, NoReturn
+
+from supervisor.application import explain, load_application
+from supervisor.config.settings import Settings
+from supervisor.errors import BootError
+from supervisor.logs.setup import Logs
+from supervisor.runtime import titles
+from supervisor.runtime.channel import Channel, Message, trim
+from supervisor.runtime.child import Inheritance, become_worker
+from supervisor.runtime.hazards import Snapshot, compare
+from supervisor.runtime.linux import set_parent_death_signal
+from supervisor.runtime.system import Plan
+
+IGNORED_SIGNALS = (
+    signal.SIGHUP,
+    signal.SIGINT,
+    signal.SIGQUIT,
+    signal.SIGTERM,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+    signal.SIGTTIN,
+    signal.SIGTTOU,
+    signal.SIGWINCH,
+)
+"""A terminal or a service manager sends these to every process; what they mean is the arbiter's to decide."""
+
+
+class Loader:
+    """The loader's side of a generation."""
+
+    def __init__(self, *, generation: int, plan: Plan, channel: Channel, logs: Logs, arbiter_pid: int) -> None:
+        self._generation = generation
+        self._settings = plan.settings
+        self._channel = channel
+        self._logs = logs
+        self._arbiter_pid = arbiter_pid
+        self._load_app: Callable[[], Any] = lambda: load_application(plan.settings.app)
+        self._worker_class: Any = None
+
+    def run(self) -> NoReturn:
+        """Load, then fork until the arbiter is gone. Never returns."""
+        for number in IGNORED_SIGNALS:
+            # A handler, not SIG_IGN: what is ignored would stay ignored in programs that the application starts.
+            signal.signal(number, _take_no_notice)
+        set_parent_death_signal(signal.SIGKILL)
+        if os.getppid() != self._arbiter_pid:
+            os._exit(0)
+        titles.set_title("loader", self._settings.proc_name, f"generation {self._generation}")
+        try:
+            hazards = self._load()
+        except BaseException as error:  # noqa: BLE001 - the application may raise anything, SystemExit included
+            summary, detail, exit_code = explain(error)
+            self._channel.send(
+                "load_failed", {"summary": trim(summary, 1000), "exit_code": exit_code}, payload=trim(detail).encode()
+            )
+            self._leave(exit_code)
+        self._channel.send("loaded", {"hazards": [trim(hazard, 500) for hazard in hazards[:20]]})
+        while (message := self._channel.receive_blocking()) is not None:
+            if message.kind == "fork":
+                self._fork(message)
+            elif message.kind == "reopen_logs":
+                self._logs.reopen()
+        self._leave(0)
+
+    def _load(self) -> list[str]:
+        from supervisor.workers.registry import resolve
+
+        _prepare_process(self._settings)
+        gc.disable()
+        self._worker_class = resolve(self._settings.worker_class)
+        if not self._settings.preload_app:
+            gc.freeze()
+            return []
+        before = Snapshot.take()
+        app = load_application(self._settings.app)
+        self._load_app = lambda: app
+        # What survives this collection is what the workers will share. Frozen objects are not visited by their
+        # collectors, whose marks would otherwise copy every page (gc.freeze was made for this).
+        gc.collect()
+        gc.freeze()
+        return compare(before, Snapshot.take())
+
+    def _fork(self, message: Message) -> None:
+        number = int(message.fields["worker"])
+        report_r, report_w = os.pipe()
+        gate_r, gate_w = os.pipe()
+        self._logs.flush()
+        try:
+            middle = os.fork()
+        except OSError as error:
+            self._channel.send("fork_failed", {"worker": number, "reason": error.strerror or str(error)})
+            _close(report_r, report_w, gate_r, gate_w, *message.fds)
+            return
+        if middle == 0:
+            self._be_the_middle(message, report_r=report_r, report_w=report_w, gate_r=gate_r, gate_w=gate_w)
+        _close(report_w, gate_r, *message.fds)
+        report = _read_line(report_r)
+        os.waitpid(middle, 0)
+        # Only now is the worker the arbiter's child, and can be waited for by it.
+        if report.isdigit():
+            self._channel.send("forked", {"worker": number, "pid": int(report)})
+            os.write(gate_w, b".")
+        else:
+            reason = report.decode(errors="replace") or "the process in between died"
+            self._channel.send("fork_failed", {"worker": number, "reason": reason})
+        _close(report_r, gate_w)
+
+    def _be_the_middle(self, message: Message, *, report_r: int, report_w: int, gate_r: int, gate_w: int) -> NoReturn:
+        try:
+            os.close(report_r)
+            os.close(gate_w)
+            pid = os.fork()
+            if pid:
+                os.write(report_w, b"%d\n" % pid)
+                os._exit(0)
+        except OSError as error:
+            os.write(report_w, f"{error.strerror}\n".encode())
+            os._exit(1)
+        os.close(report_w)
+        self._channel.close()
+        become_worker(
+            Inheritance(
+                generation=self._generation,
+                settings=self._settings,
+                worker_class=self._worker_class,
+                load_app=self._load_app,
+                logs=self._logs,
+                arbiter_pid=self._arbiter_pid,
+            ),
+            message,
+            gate=gate_r,
+        )
+
+    def _leave(self, code: int) -> NoReturn:
+        self._channel.flush()
+        self._logs.flush()
+        # Not sys.exit: exit handlers of the application belong to workers, and the arbiter's are not ours to run.
+        os._exit(code)
+
+
+def _prepare_process(settings: Settings) -> None:
+    """Working directory, environment and import path, as the generation's settings want them."""
+    try:
+        os.chdir(settings.chdir)
+    except OSError as error:
+        raise BootError(f"chdir = {settings.chdir!r}: {error.strerror}") from error
+    os.environ.update(settings.env)
+    for path in reversed(settings.import_paths):
+        if path in sys.path:
+            sys.path.remove(path)
+        sys.path.insert(0, path)
+
+
+def _take_no_notice(signum: int, frame: object) -> None:
+    """A signal that the loader leaves to the arbiter."""
+
+
+def _read_line(fd: int) -> bytes:
+    """Up to the end of the line, or of the file: the worker holds no end of this pipe for long."""
+    data = b""
+    while not data.endswith(b"\n"):
+        chunk = os.read(fd, 256)
+        if not chunk:
+            break
+        data += chunk
+    return data.strip()
+
+
+def _close(*fds: int) -> None:
+    for fd in fds:
+        os.close(fd)

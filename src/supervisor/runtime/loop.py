@@ -1,0 +1,359 @@
+"""The arbiter as a process: takes what happens to the core, and does what the core decides.
+
+Single-threaded, without asyncio, and it never imports the application. Nothing in here waits but `System.wait`.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable
+
+from supervisor.config.load import Inputs, load
+from supervisor.config.settings import Settings
+from supervisor.core import actions
+from supervisor.core.actions import Action
+from supervisor.core.arbiter import Arbiter as Core
+from supervisor.core.events import (
+    Draining,
+    Event,
+    Failure,
+    ForkFailed,
+    Limits,
+    LoaderExited,
+    LoaderFailed,
+    ReloadRequested,
+    ScaleRequested,
+    StandDownRequested,
+    Started,
+    StopRequested,
+    Tick,
+)
+from supervisor.errors import SupervisorError
+from supervisor.logs.setup import Logs
+from supervisor.logs.setup import setup as setup_logs
+from supervisor.reporting import Reporter
+from supervisor.runtime import titles
+from supervisor.runtime.environment import Environment
+from supervisor.runtime.heartbeat import default_directory
+from supervisor.runtime.linux import set_child_subreaper
+from supervisor.runtime.listeners import Listeners
+from supervisor.runtime.pidfile import Pidfile
+from supervisor.runtime.posix import PosixSystem
+from supervisor.runtime.signals import SignalWakeup
+from supervisor.runtime.surface import Surface
+from supervisor.runtime.system import HazardFound, Occurrence, Plan, SignalArrived, StrangerReaped, System
+from supervisor.version import __version__
+
+
+class Arbiter:
+    """Runs an application under supervised workers, until it is told to stop.
+
+    ``settings`` is what to run with. ``inputs`` is where they came from: with it, HUP reads the configuration again;
+    without it (a launcher that made its settings itself), HUP renews the workers with the same settings.
+    ``jitter`` returns numbers in [0, 1) and spreads the back-off of failing slots. ``system`` makes the system to run
+    on, from the keyword arguments of `PosixSystem`; tests give another one.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        inputs: Inputs | None = None,
+        *,
+        jitter: Callable[[], float] = random.random,
+        system: Callable[..., System] = PosixSystem,
+    ) -> None:
+        self._settings = settings
+        self._inputs = inputs
+        self._core = Core(jitter)
+        self._make_system = system
+        self._environment = Environment()
+        self._listeners = Listeners()
+        self._pidfile: Pidfile | None = None
+        self._plans: dict[int, Plan] = {}
+        self._pending: deque[Event] = deque()
+        self._emptied: set[int] = set()
+        self._closing = False
+        self._exit_code = 0
+
+    def run(self) -> int:
+        """Serve until told to stop, and return the exit code: 0, or 3 or 4 where nothing ever got ready.
+
+        Must be called in the main thread, since it handles signals. Raises `SupervisorError` when it cannot start:
+        an address in use, a pidfile of somebody else, a log file that cannot be written.
+        """
+        if threading.current_thread() is not threading.main_thread():
+            raise SupervisorError("the arbiter handles signals, so run() must be called in the main thread")
+        # Before anything slow: from here on a signal waits for its turn, and none of them ends the process.
+        signals = SignalWakeup()
+        try:
+            self._prepare(signals)
+            try:
+                self._start()
+                self._serve()
+            finally:
+                self._clean_up()
+        finally:
+            signals.restore()
+            self._environment.restore()
+        return self._exit_code
+
+    # Start and end
+
+    def _prepare(self, signals: SignalWakeup) -> None:
+        settings = self._settings
+        self._environment.apply(settings)
+        self._logs = setup_logs(settings)
+        self._reporter = Reporter(self._logs.error)
+        set_child_subreaper()
+        titles.set_title("arbiter", settings.proc_name)
+        self._system = self._make_system(
+            signals=signals,
+            logs=lambda: self._logs,
+            heartbeat_directory=default_directory(settings.worker_tmp_dir),
+            close_in_child=self._close_in_child,
+        )
+        self._surface = Surface(
+            settings,
+            self._logs.error,
+            scale=lambda delta: self._pending.append(ScaleRequested(delta)),
+            last_beat=lambda number: self._system.heartbeats().get(number, 0.0),
+            around=self._system.around_hooks,
+        )
+
+    def _start(self) -> None:
+        settings, log = self._settings, self._logs.error
+        log.info("Starting supervisor %s", __version__)
+        if settings.config_path:
+            log.info("Configuration: %s", settings.config_path)
+        for warning in settings.warnings:
+            log.warning("%s", warning)
+        self._surface.workers_changed(settings.workers, None)
+        if settings.pidfile:
+            self._pidfile = Pidfile(settings.pidfile)
+            self._pidfile.acquire(os.getpid())
+        self._surface.hook("on_starting", self._surface.server)
+        listeners = self._listeners.want(settings)
+        self._surface.server.LISTENERS = listeners
+        for listener in listeners:
+            log.info("Listening at: %s (%d)", listener.display, os.getpid())
+        log.info("Using worker: %s, %d wanted", settings.worker_class, settings.workers)
+        self._plans[self._core.next_generation] = Plan(settings, listeners)
+        self._surface.hook("when_ready", self._surface.server)
+
+    def _clean_up(self) -> None:
+        self._surface.hook("on_exit", self._surface.server)
+        self._listeners.close()
+        self._system.close()
+        if self._pidfile is not None:
+            self._pidfile.release()
+        self._logs.error.info("Stopped")
+        self._logs.flush()
+
+    def _close_in_child(self) -> None:
+        self._listeners.close_in_child()
+        if self._pidfile is not None:
+            self._pidfile.close_in_child()
+
+    # The loop
+
+    def _serve(self) -> None:
+        # First of all: a hook may have asked for another number of workers already.
+        self._pending.appendleft(Started(_limits(self._settings)))
+        self._work_off()
+        while not self._core.done:
+            deadline = self._core.next_deadline()
+            for occurrence in self._system.wait(deadline):
+                self._take(occurrence)
+            if deadline is not None and self._system.now() >= deadline:
+                self._feed(Tick(self._system.heartbeats()))
+
+    def _take(self, occurrence: Occurrence) -> None:
+        match occurrence:
+            case SignalArrived(number):
+                self._handle_signal(number)
+            case HazardFound() | StrangerReaped():
+                self._reporter.occurrence(occurrence)
+            case _:
+                self._feed(occurrence)
+
+    def _feed(self, event: Event) -> None:
+        self._pending.append(event)
+        self._work_off()
+
+    def _work_off(self) -> None:
+        """One event to the core and its actions to the world, then what came of them: a hook may scale."""
+        while self._pending:
+            event = self._pending.popleft()
+            self._reporter.occurrence(event)
+            self._surface.note(event)
+            for action in self._core.handle(event, self._system.now()):
+                self._perform(action)
+            match event:
+                case ForkFailed(worker):
+                    self._system.release(worker)
+                case LoaderExited():
+                    alive = {worker.number for worker in self._core.workers}
+                    self._surface.forget_unborn(self._surface.unborn - alive)
+                case Draining(worker):
+                    self._emptied.add(worker)
+        self._close_when_emptied()
+
+    def _perform(self, action: Action) -> None:
+        died = isinstance(action, actions.Reap) and action.status < 0
+        self._reporter.action(action, self._system.last_words(action.worker) if died else "")
+        match action:
+            case actions.StartLoader(generation):
+                self._start_loader(generation)
+            case actions.StopLoader(generation):
+                self._system.stop_loader(generation)
+            case actions.Spawn():
+                self._spawn(action)
+            case actions.Drain(worker):
+                self._system.signal_worker(worker, signal.SIGTERM)
+            case actions.Quit(worker):
+                self._system.signal_worker(worker, signal.SIGQUIT)
+            case actions.Abort(worker):
+                self._surface.aborted(worker)
+                self._system.signal_worker(worker, signal.SIGABRT)
+            case actions.Kill(worker):
+                self._system.signal_worker(worker, signal.SIGKILL)
+            case actions.Reap(worker):
+                self._emptied.discard(worker)
+                self._surface.reaped(worker)
+                self._system.release(worker)
+            case actions.WorkersChanged(new, old) if old is not None:
+                self._surface.workers_changed(new, old)
+            case actions.GenerationTakesOver(generation):
+                self._plans = {number: plan for number, plan in self._plans.items() if number >= generation}
+                self._use_newest_plan()
+            case actions.GenerationDropped(generation):
+                self._plans.pop(generation)
+                self._use_newest_plan()
+            case actions.Exit(code):
+                self._exit_code = code
+            case _:
+                pass  # what is only reported
+
+    # Doing
+
+    def _start_loader(self, generation: int) -> None:
+        try:
+            self._system.start_loader(generation, self._plans[generation])
+        except OSError as error:
+            failure = Failure(f"the loader could not be forked: {error.strerror}")
+            self._pending += [LoaderFailed(generation, failure), LoaderExited(generation, 1)]
+
+    def _spawn(self, spawn: actions.Spawn) -> None:
+        birth = self._surface.birth(spawn, self._plans[spawn.generation].settings)
+        try:
+            self._system.spawn(birth)
+        except (OSError, ValueError) as error:
+            self._pending.append(ForkFailed(spawn.worker, str(error)))
+
+    def _use_newest_plan(self) -> None:
+        """The settings of the newest generation that is still wanted are in force, and only used sockets stay open."""
+        newest = self._plans[max(self._plans)]
+        self._use(newest.settings)
+        self._surface.server.LISTENERS = newest.listeners
+        self._listeners.keep_only(plan.listeners for plan in self._plans.values())
+
+    def _use(self, settings: Settings) -> None:
+        self._settings = settings
+        self._surface.use(settings, self._logs.error)
+        self._reporter.use(self._logs.error)
+
+    def _close_when_emptied(self) -> None:
+        """A stop closes the listeners as soon as every worker has taken what waited in their queues, or is gone."""
+        if self._core.stopping and not self._closing and all(w.number in self._emptied for w in self._core.workers):
+            self._closing = True
+            self._listeners.close()
+
+    # Orders
+
+    def _handle_signal(self, number: signal.Signals) -> None:
+        self._logs.error.info("Handling signal: %s", number.name.removeprefix("SIG").lower())
+        match number:
+            case signal.SIGTERM:
+                self._stop(graceful=True)
+            case signal.SIGINT | signal.SIGQUIT:
+                self._stop(graceful=False)
+            case signal.SIGHUP:
+                self._reload()
+            case signal.SIGUSR1:
+                self._reopen_logs()
+            case signal.SIGTTIN:
+                self._feed(ScaleRequested(+1))
+            case signal.SIGTTOU:
+                self._feed(ScaleRequested(-1))
+            case signal.SIGWINCH:
+                self._stand_down()
+            case _:
+                self._logs.error.warning("%s is not supported in this release, and ignored", number.name)
+
+    def _stop(self, *, graceful: bool) -> None:
+        if graceful and not self._core.stopping:
+            self._listeners.seal()
+        self._feed(StopRequested(graceful))
+
+    def _stand_down(self) -> None:
+        if _has_terminal():
+            self._logs.error.info("SIGWINCH ignored: with a terminal it says that the window was resized")
+        else:
+            self._feed(StandDownRequested())
+
+    def _reopen_logs(self) -> None:
+        self._logs.reopen()
+        self._system.reopen_logs()
+        for worker in self._core.workers:
+            if worker.has_process:
+                self._system.signal_worker(worker.number, signal.SIGUSR1)
+
+    def _reload(self) -> None:
+        if self._core.stopping:
+            return
+        self._reporter.forget()
+        try:
+            settings = self._read_again()
+            self._environment.apply(settings)
+            logs = setup_logs(settings)
+            listeners = self._listeners.want(settings)
+        except SupervisorError as error:
+            self._environment.apply(self._settings)
+            detail = f"\n{error.detail}" if error.detail else ""
+            self._logs.error.error("Reload refused, nothing has changed: %s%s", error, detail)
+            return
+        self._logs = logs
+        self._use(settings)
+        self._plans[self._core.next_generation] = Plan(settings, listeners)
+        self._surface.hook("on_reload", self._surface.server)
+        self._feed(ReloadRequested(_limits(self._settings)))
+
+    def _read_again(self) -> Settings:
+        if self._inputs is None:
+            return self._settings
+        self._environment.restore()
+        with self._system.around_hooks():
+            return load(self._inputs)
+
+
+def _limits(settings: Settings) -> Limits:
+    return Limits(
+        workers=settings.workers,
+        timeout=settings.timeout,
+        graceful_timeout=settings.graceful_timeout,
+        boot_timeout=settings.boot_timeout,
+        surge=settings.surge,
+    )
+
+
+def _has_terminal() -> bool:
+    """Whether this process has a controlling terminal (tty(4))."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,113 @@
+"""The arbiter's hooks, and the objects that they are given, kept in step with what happens."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import Any
+
+from supervisor.config.settings import Settings
+from supervisor.core.actions import Spawn
+from supervisor.core.events import Event, Exited, Forked, ForkFailed, Ready
+from supervisor.hooks import run_hook
+from supervisor.runtime.server import Server, WorkerRecord, WorkerTmp
+from supervisor.runtime.system import Birth
+
+
+class Surface:
+    """Runs the hooks that belong to the arbiter. None of them can do it harm.
+
+    ``scale`` is called with how many workers more a hook wants that wrote to ``server.num_workers``, ``last_beat`` tells
+    a worker's last heartbeat by its number, and ``around`` makes the context in which hooks run.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        log: logging.Logger,
+        *,
+        scale: Callable[[int], None],
+        last_beat: Callable[[int], float],
+        around: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        self.server = Server(settings, log=log, listeners=())
+        self._log = log
+        self._scale = scale
+        self._last_beat = last_beat
+        self._around = around
+        self._records: dict[int, WorkerRecord] = {}
+
+    def use(self, settings: Settings, log: logging.Logger) -> None:
+        """These settings, and the hooks in them, are in force from now on."""
+        self.server.cfg = settings
+        self.server.log = self._log = log
+
+    def hook(self, name: str, *args: Any) -> None:
+        """Run a hook, if there is one; then act on what it wrote to ``server.num_workers``."""
+        before = self.server.num_workers
+        with self._around():
+            run_hook(self._log, self.server.cfg, name, *args)
+        wanted, self.server.num_workers = self.server.num_workers, before
+        if wanted != before and isinstance(wanted, int):
+            self._scale(wanted - before)
+
+    def workers_changed(self, new: int, old: int | None) -> None:
+        """The wanted number is another one: ``server.num_workers`` says so before the hook runs."""
+        self.server.num_workers = new
+        self.hook("nworkers_changed", self.server, new, old)
+
+    def birth(self, spawn: Spawn, settings: Settings) -> Birth:
+        """Make the worker's record, show it to ``pre_fork``, and pack what that set."""
+        number = spawn.worker
+        record = WorkerRecord(
+            age=number,
+            slot=spawn.slot,
+            generation=spawn.generation,
+            settings=settings,
+            log=self._log,
+            tmp=WorkerTmp(lambda: self._last_beat(number)),
+        )
+        self._records[number] = record
+        self.server.worker_age = number
+        self.hook("pre_fork", self.server, record)
+        return Birth(number, spawn.slot, spawn.generation, self.server.attachments(record))
+
+    def note(self, event: Event) -> None:
+        """Follow a worker's life in the objects that hooks know."""
+        match event:
+            case Forked(number, pid) if record := self._records.get(number):
+                record.pid = pid
+                self.server.WORKERS[pid] = record
+            case Ready(number) if record := self._records.get(number):
+                record.booted = True
+            case ForkFailed(number):
+                self._records.pop(number, None)
+            case Exited(number) if record := self._records.get(number):
+                record.alive = False
+            case _:
+                pass
+
+    def aborted(self, number: int) -> None:
+        """The worker was told to abort."""
+        if record := self._records.get(number):
+            record.aborted = True
+
+    def reaped(self, number: int) -> None:
+        """The worker is gone: ``child_exit``, with the object that ``pre_fork`` saw."""
+        record = self._records.pop(number, None)
+        if record is None:
+            return
+        if record.pid is not None:
+            self.server.WORKERS.pop(record.pid, None)
+        self.hook("child_exit", self.server, record)
+
+    def forget_unborn(self, numbers: set[int]) -> None:
+        """Drop the records of workers that will never be, because their loader died."""
+        for number in numbers:
+            self._records.pop(number, None)
+
+    @property
+    def unborn(self) -> set[int]:
+        """Workers that were asked for and have no pid."""
+        return {number for number, record in self._records.items() if record.pid is None}

@@ -1,0 +1,102 @@
+"""The seam between deciding and doing: all that the arbiter does to the world, and all that it learns of it.
+
+`supervisor.runtime.posix.PosixSystem` does it with processes, `supervisor.testing.FakeSystem` without any.
+One contract (``tests/contracts/test_system.py``) holds for both.
+"""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from supervisor.core.events import Event
+
+if TYPE_CHECKING:
+    from supervisor.config.settings import Settings
+    from supervisor.runtime.sockets import Listener
+
+
+@dataclass(frozen=True, slots=True)
+class SignalArrived:
+    """A signal to the arbiter itself."""
+
+    signal: signal.Signals
+
+
+@dataclass(frozen=True, slots=True)
+class HazardFound:
+    """The import of the application left something behind that does not survive a fork."""
+
+    generation: int
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class StrangerReaped:
+    """A process that is nobody's worker, adopted from the application, was reaped."""
+
+    pid: int
+
+
+Occurrence = Event | SignalArrived | HazardFound | StrangerReaped
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a generation runs with."""
+
+    settings: Settings
+    listeners: Sequence[Listener] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Birth:
+    """What a worker is given on its way: its place, and, pickled, what hooks attached to it and to the server."""
+
+    worker: int
+    slot: int
+    generation: int
+    attachments: bytes = b""
+
+
+class System(Protocol):
+    """Nothing here blocks but `wait`, and nothing raises because a process is already gone."""
+
+    def now(self) -> float:
+        """Seconds of the monotonic clock."""
+
+    def wait(self, until: float | None) -> list[Occurrence]:
+        """Return what has happened; wait for something, but not beyond ``until``. May return nothing."""
+
+    def start_loader(self, generation: int, plan: Plan) -> None:
+        """Start the loader of a generation. Ends in `LoaderReady`, or in `LoaderExited`."""
+
+    def stop_loader(self, generation: int) -> None:
+        """Kill the loader of a generation. Ends in `LoaderExited`."""
+
+    def spawn(self, birth: Birth) -> None:
+        """Have a worker forked. Ends in `Forked` or `ForkFailed`; unless the loader dies of it: `LoaderExited`."""
+
+    def signal_worker(self, worker: int, signum: signal.Signals) -> None:
+        """Send a signal to a worker that was forked."""
+
+    def heartbeats(self) -> dict[int, float]:
+        """The last heartbeat of each worker, 0 where its event loop does not run."""
+
+    def reopen_logs(self) -> None:
+        """Tell the loaders, whose forks inherit the log files, to open them anew."""
+
+    def last_words(self, worker: int) -> str:
+        """What the worker's crash handler left: the Python stacks at a fatal signal, or at an abort; mostly empty."""
+
+    def release(self, worker: int) -> None:
+        """Let go of what is held for a worker that was reaped or never born."""
+
+    def around_hooks(self) -> AbstractContextManager[None]:
+        """The context that hooks of the arbiter run in: subprocesses that they start are left to them."""
+
+    def close(self) -> None:
+        """Let go of everything."""

@@ -1,0 +1,242 @@
+"""`Worker`, the class to derive worker classes from, and `current`, the one that runs in this process.
+
+A worker is made in its own process, after the fork, with one argument. The process then calls `Worker.run` and exits
+with what it returns. A minimal class::
+
+    class MyWorker(Worker):
+        def serve(self) -> int:
+            self.booted = True
+            self.context.link.say_ready()
+            while self.alive:
+                self.notify()
+                ...
+            return 0
+
+To change how the default worker serves, derive from `supervisor.workers.uvicorn.UvicornWorker` instead and set its
+``CONFIG_KWARGS``.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import random
+import signal
+import socket
+import sys
+import traceback
+from enum import IntEnum
+from types import FrameType
+from typing import Any
+
+from supervisor.errors import AppNotFound, SupervisorError
+from supervisor.hooks import run_hook
+from supervisor.logs.facade import LogFacade
+from supervisor.logs.setup import reopen
+from supervisor.protocols import Row, WorkerContext
+from supervisor.workers.journal import Exchange
+from supervisor.workers.report import abort_report
+
+_current: Worker | None = None
+
+
+def current() -> Worker | None:
+    """The worker that runs in this process, or None in any other process."""
+    return _current
+
+
+class Stop(IntEnum):
+    """How urgently a worker was told to stop."""
+
+    NO = 0
+    GRACEFUL = 1
+    QUICK = 2
+
+
+class StoppedInBoot(BaseException):
+    """A stop that came before the worker had anything to drain. Unwinds the import of the application."""
+
+
+class Heartbeat:
+    """gunicorn's ``worker.tmp``, over the worker's row of the scoreboard."""
+
+    def __init__(self, row: Row) -> None:
+        self._row = row
+
+    def notify(self) -> None:
+        """Show a sign of life."""
+        self._row.beat()
+
+    def last_update(self) -> float:
+        """When the last sign of life was, in seconds of the monotonic clock."""
+        return self._row.last_beat
+
+
+class Worker:
+    """A worker process: signals, the application, the hooks, and what gunicorn's hooks expect to find on ``worker``.
+
+    ``age`` number of the worker, in order of birth · ``pid``, ``ppid`` its process and the arbiter's · ``timeout``
+    seconds of silence after which it is aborted · ``max_requests`` requests after which it wants to be replaced, jitter
+    included, ``sys.maxsize`` for never · ``nr`` requests answered · ``cfg`` the settings · ``wsgi`` the application, once
+    it is loaded · ``sockets`` the listeners · ``alive`` false once it was told to stop · ``booted`` true once it serves ·
+    ``aborted`` true once it was aborted.
+    """
+
+    def __init__(self, context: WorkerContext) -> None:
+        settings = context.settings
+        self.context = context
+        self.cfg: Any = settings
+        self.age = context.age
+        self.slot = context.slot
+        self.generation = context.generation
+        self.pid = os.getpid()
+        self.ppid = context.arbiter_pid
+        self.timeout = settings.timeout
+        self.sockets: list[socket.socket] = list(context.listeners)
+        self.error_log: logging.Logger = context.log
+        self.log = LogFacade(context.log, context.access_log, settings)
+        self.app: Any = getattr(context.server, "app", None)
+        self.wsgi: Any = None
+        self.tmp = Heartbeat(context.row)
+        self.alive = True
+        self.booted = False
+        self.aborted = False
+        self.nr = 0
+        self.stop = Stop.NO
+        jitter = random.randint(0, max(0, settings.max_requests_jitter))
+        self.max_requests = settings.max_requests + jitter if settings.max_requests > 0 else sys.maxsize
+
+    def __str__(self) -> str:
+        return f"<Worker {self.pid}>"
+
+    def notify(self) -> None:
+        """Show a sign of life. To be called more often than every ``timeout`` seconds once the worker has booted."""
+        self.context.row.beat()
+
+    # -- to be overridden
+
+    def serve(self) -> int:
+        """Serve until told to stop, and return the exit code. The application is in ``wsgi``.
+
+        Set ``booted`` and call ``context.link.say_ready()`` when connections are accepted. `BootError` may be raised
+        until then.
+        """
+        raise NotImplementedError
+
+    def init_process(self) -> None:
+        """Load the application and call the hook ``post_worker_init``. Overrides call it last."""
+        self.load_wsgi()
+        run_hook(self.error_log, self.cfg, "post_worker_init", self)
+
+    def load_wsgi(self) -> None:
+        """Load the application into ``wsgi``."""
+        self.wsgi = self.context.load_app()
+
+    def stop_changed(self) -> None:
+        """``stop`` has become more urgent. Called by a signal handler, in the main thread, at any moment."""
+
+    def live_requests(self) -> list[Exchange]:
+        """The requests in flight, for the report of a worker that is aborted."""
+        return []
+
+    # -- the life of the process
+
+    def run(self) -> int:
+        """Boot, serve, and return the exit code: 0, or 3 or 4 if the worker could not boot."""
+        global _current
+        _current = self
+        try:
+            self.init_signals()
+            self.init_process()
+            if self.stop:
+                return 0
+            return self.serve()
+        except StoppedInBoot:
+            return 0
+        except BaseException as error:
+            if self.booted:
+                self.error_log.critical("the worker failed", exc_info=error)
+                return 1
+            return self.boot_failed(error)
+        finally:
+            self.context.row.rest()
+
+    def boot_failed(self, error: BaseException) -> int:
+        """Tell the arbiter why the worker cannot boot; return the exit code. The arbiter writes the log."""
+        code = AppNotFound.exit_code if isinstance(error, AppNotFound) else 3
+        detail = ""
+        if isinstance(error, SupervisorError):
+            summary = str(error)
+            detail = error.detail
+            if not detail and error.__cause__ is not None:
+                detail = "".join(traceback.format_exception(error.__cause__))
+        else:
+            summary = f"the worker could not boot: {type(error).__name__}: {error}"
+            detail = "".join(traceback.format_exception(error))
+        self.context.link.say_boot_failed(summary, detail, code)
+        return code
+
+    # -- signals
+
+    def init_signals(self) -> None:
+        """Install the handlers: TERM graceful, INT and QUIT quick, USR1 reopens the logs, ABRT reports and exits."""
+        signal.signal(signal.SIGTERM, self.handle_exit)
+        signal.signal(signal.SIGINT, self.handle_quit)
+        signal.signal(signal.SIGQUIT, self.handle_quit)
+        signal.signal(signal.SIGUSR1, self.handle_usr1)
+        signal.signal(signal.SIGABRT, self.handle_abort)
+        # A terminal sends these to the whole foreground group; they are the arbiter's business.
+        for name in (signal.SIGHUP, signal.SIGWINCH, signal.SIGUSR2):
+            signal.signal(name, signal.SIG_IGN)
+        for name in (signal.SIGTERM, signal.SIGUSR1):
+            signal.siginterrupt(name, False)
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """TERM: drain. A second one changes nothing."""
+        self.request_stop(Stop.GRACEFUL)
+
+    def handle_quit(self, sig: int, frame: FrameType | None) -> None:
+        """INT and QUIT: call the hook ``worker_int``, and stop without waiting for requests."""
+        if self.stop < Stop.QUICK:
+            run_hook(self.error_log, self.cfg, "worker_int", self)
+        self.request_stop(Stop.QUICK)
+
+    def handle_usr1(self, sig: int, frame: FrameType | None) -> None:
+        """USR1: reopen the log files."""
+        reopen()
+
+    def handle_abort(self, sig: int, frame: FrameType | None) -> None:
+        """ABRT: write where the worker is stuck, call the hook ``worker_abort``, and exit with 1."""
+        self.aborted = True
+        self.alive = False
+        try:
+            self.error_log.error("%s", abort_report(self.context.row.last_beat, frame, self.live_requests()))
+            run_hook(self.error_log, self.cfg, "worker_abort", self)
+            run_hook(self.error_log, self.cfg, "worker_exit", self.context.server, self)
+            self.flush_logs()
+        finally:
+            os._exit(1)
+
+    def request_stop(self, level: Stop) -> None:
+        """Stop as urgently as ``level`` says, unless it was already told to at least as urgently."""
+        self.alive = False
+        if os.getppid() != self.context.arbiter_pid:
+            self._arm_last_resort()
+        if level <= self.stop:
+            return
+        self.stop = level
+        if not self.booted and self.wsgi is None:
+            raise StoppedInBoot
+        self.stop_changed()
+
+    def _arm_last_resort(self) -> None:
+        """Nobody is left to kill this process if it hangs: let the kernel do it."""
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        if signal.alarm(0) == 0 or self.stop == Stop.NO:
+            signal.alarm(math.ceil(self.cfg.graceful_timeout) + 2)
+
+    def flush_logs(self) -> None:
+        """Write out what logging handlers hold."""
+        for handler in (*self.error_log.handlers, *self.context.access_log.handlers):
+            handler.flush()

@@ -1,0 +1,122 @@
+"""All that this package uses of uvicorn beyond its public `Config` and `Server`.
+
+No other module imports uvicorn's own modules. Each name here is held by a test in ``tests/contracts/uvicorn``, run
+against the oldest and the newest supported release:
+
+- ``Config.load()`` with an application object; then ``loaded_app``, ``asgi_version``, ``root_path``,
+  ``encoded_headers``, ``date_header``, ``server_header``, ``proxy_headers``, ``forwarded_allow_ips``,
+  ``ws_protocol_class``, ``http_protocol_class``, ``ssl``, ``lifespan``, ``loop`` and ``http``; ``loaded_app`` and
+  ``ws_protocol_class`` may be set afterwards, before the first connection;
+- ``Server(config).server_state``: ``connections``, ``tasks``, ``default_headers``;
+- protocol classes are made with ``config``, ``server_state``, ``app_state`` and ``_loop``, keep what they got as
+  ``transport``, and end their connection with ``shutdown()`` (WebSocket: close code 1012);
+- ``H11Protocol``: ``cycle`` (None, or with ``response_complete``, ``response_started``, ``default_headers``) and
+  ``conn``, an `h11.Connection`;
+- ``uvicorn.protocols.websockets.websockets_sansio_impl`` and ``wsproto_impl``, their ``close_sent``,
+  ``handshake_complete``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib.util
+from collections.abc import Callable
+from typing import Any
+
+from uvicorn import Config, Server
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
+
+__all__ = ["Config", "H11Protocol", "Server", "ServerState", "draining_websocket", "load", "loop_factory", "websocket_name"]
+
+# How long a WebSocket connection that was told to go may take for its closing handshake, in seconds.
+CLOSING_HANDSHAKE = 2.0
+
+
+def websocket_name() -> str:
+    """The best of uvicorn's WebSocket classes for what is installed, as its setting ``ws`` names them."""
+    if _installed("websockets") and _installed("uvicorn.protocols.websockets.websockets_sansio_impl"):
+        return "websockets-sansio"
+    if _installed("wsproto"):
+        return "wsproto"
+    return "websockets" if _installed("websockets") else "none"
+
+
+def _installed(name: str) -> bool:
+    return importlib.util.find_spec(name) is not None
+
+
+def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
+    """An event loop's constructor: ``uvloop``, ``asyncio``, or with ``auto`` uvloop where it is installed."""
+    if name == "uvloop" or (name == "auto" and _installed("uvloop")):
+        import uvloop
+
+        factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+        return factory
+    return asyncio.SelectorEventLoop
+
+
+def load(config: Config) -> None:
+    """Load ``config``, whose ``app`` is an object. Raises what the application's factory or the settings raise."""
+    if not config.loaded:
+        config.load()
+
+
+class LingeringTransport:
+    """A transport whose ``close`` gives the peer time to answer: for the closing handshake of RFC 6455, section 7.
+
+    uvicorn closes a WebSocket's transport at once after the close frame, and a close frame that is answered into a
+    closed socket makes the kernel reset the connection. This one closes its sending side, and the rest when the peer
+    has closed or `CLOSING_HANDSHAKE` is over. Only while ``lingers()``; else it is the transport itself.
+    """
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, lingers: Callable[[], bool]) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._lingers = lingers
+        self._timer: asyncio.TimerHandle | None = None
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def is_closing(self) -> bool:
+        return self._timer is not None or self._transport.is_closing()
+
+    def close(self) -> None:
+        if self._timer is not None:
+            return
+        if self._transport.is_closing() or not self._lingers():
+            self._transport.close()
+            return
+        self._timer = self._loop.call_later(CLOSING_HANDSHAKE, self._transport.close)
+        self._transport.resume_reading()
+        if self._transport.can_write_eof():
+            self._transport.write_eof()
+
+    def lost(self) -> None:
+        """The connection is gone."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+def draining_websocket(base: Any, lingers: Callable[[], bool], changed: Callable[[], None]) -> Any:
+    """Derive a protocol class from one of uvicorn's for WebSockets whose shutdown lets the closing handshake end.
+
+    It lets it end while ``lingers()``. ``changed`` is called when a connection was made or lost.
+    """
+
+    class DrainingWebSocket(base):  # type: ignore[misc]  # the base is known at run time only
+        lingering: LingeringTransport | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:
+            self.lingering = LingeringTransport(transport, self.loop, lingers)
+            super().connection_made(self.lingering)
+            changed()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            if self.lingering is not None:
+                self.lingering.lost()
+            super().connection_lost(exc)
+            changed()
+
+    return DrainingWebSocket

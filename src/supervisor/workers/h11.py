@@ -1,0 +1,93 @@
+"""uvicorn's h11 connection, made to drain as `supervisor.workers.http.HttpProtocol` does, as far as a subclass can."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import struct
+import termios
+from typing import Any
+
+import h11
+
+from supervisor.workers.engine import H11Protocol
+from supervisor.workers.http import DRAIN_HEAD
+from supervisor.workers.state import Shared
+
+CLOSE = (b"connection", b"close")
+
+
+class DrainingH11Protocol(H11Protocol):
+    """One connection of a `UvicornH11Worker`. Requests are counted and logged by `Instrumented`, around the application."""
+
+    def __init__(self, shared: Shared, **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.shared = shared
+        self.since = 0.0
+        self.fresh = True
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in the base
+        super().connection_made(transport)
+        self.since = self.loop.time()
+        self.shared.connection_count_changed()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        # The base forgets its keep-alive timer when the connection is lost with an error.
+        self._unset_keepalive_if_required()
+        self.shared.connection_count_changed()
+
+    def data_received(self, data: bytes) -> None:
+        if self.waiting_for_head() and not self.conn.trailing_data[0]:
+            self.since = self.loop.time()
+        super().data_received(data)
+
+    def handle_events(self) -> None:
+        super().handle_events()
+        if self.shared.draining:
+            # The application's task has been made, but has not run yet.
+            self._announce_close()
+
+    def _announce_close(self) -> None:
+        if not self.waiting_for_head() and not self.cycle.response_started:
+            if CLOSE not in self.cycle.default_headers:
+                self.cycle.default_headers = [*self.cycle.default_headers, CLOSE]
+
+    def on_response_complete(self) -> None:
+        self.since = self.loop.time()
+        self.fresh = False
+        super().on_response_complete()
+
+    def waiting_for_head(self) -> bool:
+        """Whether no request is being worked on."""
+        return self.cycle is None or bool(self.cycle.response_complete)
+
+    def drain(self) -> None:
+        """Say ``Connection: close`` with the response that is still to begin; `sweep` does the rest."""
+        if self.waiting_for_head():
+            self.since = self.loop.time()
+        else:
+            self._announce_close()
+
+    def sweep(self, now: float) -> None:
+        """Close the connection if it has waited too long for a request head. ``now`` is the loop's time."""
+        if not self.waiting_for_head() or self.transport.is_closing():
+            return
+        limits, draining = self.shared.limits, self.shared.draining
+        partial = bool(self.conn.trailing_data[0]) or self.conn.their_state is not h11.IDLE
+        if partial:
+            limit = min(limits.head, DRAIN_HEAD) if draining else limits.head
+        elif draining:
+            limit = limits.idle_grace
+        elif self.fresh:
+            limit = limits.head
+        else:
+            return
+        if now - self.since >= limit and (partial or not self._bytes_waiting()):
+            self.transport.close()
+
+    def _bytes_waiting(self) -> bool:
+        sock = self.transport.get_extra_info("socket")
+        if sock is None or sock.fileno() < 0:
+            return False
+        return bool(struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.FIONREAD, b"\0" * 4))[0])

@@ -1,0 +1,122 @@
+"""Counting, logging and ending the requests of protocols that are not ours: uvicorn's h11 and WebSocket classes.
+
+Both call an ASGI application; `Instrumented` stands in front of it and sees everything that `HttpProtocol` knows about
+its requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import urllib.parse
+from typing import Any
+
+from supervisor.workers.journal import Exchange
+from supervisor.workers.request import unavailable
+from supervisor.workers.state import Shared
+
+
+class Instrumented:
+    """The application as uvicorn's protocols call it."""
+
+    def __init__(self, app: Any, shared: Shared) -> None:
+        self.app = app
+        self.shared = shared
+
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+        shared = self.shared
+        if shared.forwarded is not None and shared.forwarded.trusts_peer(scope.get("client")):
+            shared.forwarded.apply(scope)
+        if scope["type"] == "websocket":
+            watched: _Watched = _WatchedSocket(scope, receive, send, shared)
+        else:
+            watched = _WatchedRequest(scope, receive, send, shared)
+        app = unavailable if shared.busy and scope["type"] == "http" else self.app
+        shared.started(watched)
+        if shared.hooks is not None:
+            shared.hooks.before(watched)
+        try:
+            return await app(scope, watched.receive, watched.send)
+        finally:
+            watched.finish()
+            shared.ended(watched)
+
+
+class _Watched(Exchange):
+    __slots__ = ("finished", "more_body", "raw_receive", "raw_send", "shared")
+
+    def __init__(self, scope: dict[str, Any], receive: Any, send: Any, shared: Shared) -> None:
+        target = urllib.parse.quote(scope["path"]) if "raw_path" not in scope else scope["raw_path"].decode("latin-1")
+        if scope.get("query_string"):
+            target = f"{target}?{scope['query_string'].decode('latin-1')}"
+        super().__init__(scope, scope.get("method", "GET"), target)
+        self.raw_receive = receive
+        self.raw_send = send
+        self.shared = shared
+        self.finished = False
+        self.more_body = True
+
+    async def receive(self) -> Any:
+        return await self.raw_receive()
+
+    async def send(self, message: dict[str, Any]) -> None:
+        await self.raw_send(message)
+
+    def finish(self) -> None:
+        """The response has ended, or never began. Tells the log and the hooks, once."""
+        if self.finished or not self.status:
+            return
+        self.finished = True
+        self.duration = self.age()
+        if self.shared.access is not None:
+            self.shared.access.log(self)
+        if self.shared.hooks is not None:
+            self.shared.hooks.after(self)
+
+
+class _WatchedRequest(_Watched):
+    __slots__ = ()
+
+    async def receive(self) -> Any:
+        if self.more_body:
+            message = await self.raw_receive()
+            self.more_body = message["type"] == "http.request" and message.get("more_body", False)
+            return message
+        # Nothing is left to read: who waits here waits for the end, and is told of the drain's soft deadline too.
+        told = asyncio.ensure_future(self.shared.told.wait())
+        received = asyncio.ensure_future(self.raw_receive())
+        try:
+            await asyncio.wait((told, received), return_when=asyncio.FIRST_COMPLETED)
+            return received.result() if received.done() else {"type": "http.disconnect"}
+        finally:
+            told.cancel()
+            received.cancel()
+
+    async def send(self, message: dict[str, Any]) -> None:
+        await self.raw_send(message)
+        if message["type"] == "http.response.start":
+            self.status = int(message["status"])
+            self.response_headers = message.get("headers", ())
+        elif message["type"] == "http.response.body":
+            self.sent += len(message.get("body", b""))
+            if not message.get("more_body", False) and not self.finished:
+                self.shared.answered()
+                self.finish()
+
+
+class _WatchedSocket(_Watched):
+    __slots__ = ()
+
+    async def send(self, message: dict[str, Any]) -> None:
+        await self.raw_send(message)
+        kind = message["type"]
+        if kind == "websocket.send":
+            self.sent += len(message.get("bytes") or message.get("text") or b"")
+        elif not self.status:
+            if kind == "websocket.accept":
+                self.status = 101
+            elif kind == "websocket.close":
+                self.status = 403
+            else:
+                self.status = int(message.get("status", 500))
+            self.response_headers = message.get("headers", ())
+            self.shared.answered()

@@ -1,0 +1,110 @@
+"""gunicorn's ``pre_request`` and ``post_request``, called for ASGI requests with what those hooks know."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from http import HTTPStatus
+from typing import Any
+
+from supervisor.hooks import call_hook, positional_limit
+from supervisor.workers.journal import Exchange
+
+
+class HookRequest:
+    """The ``req`` of the request hooks. Header names are in capitals, as gunicorn gives them."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        scope = exchange.scope
+        self.method = exchange.method
+        self.uri = exchange.target
+        self.path = str(scope.get("path", ""))
+        self.query = bytes(scope.get("query_string", b"")).decode("latin-1")
+        self.fragment = ""
+        self.version = tuple(int(part) for part in str(scope.get("http_version", "1.1")).partition(".")[::2] if part)
+        self.headers = [(name.decode("latin-1").upper(), value.decode("latin-1")) for name, value in scope["headers"]]
+        self.remote_addr = scope.get("client") or ("", 0)
+        self.scheme = str(scope.get("scheme", "http"))
+
+
+class HookResponse:
+    """The ``resp`` of ``post_request``. ``status`` reads as in ``200 OK``; ``sent`` counts the body's bytes."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        try:
+            phrase = HTTPStatus(exchange.status).phrase
+        except ValueError:
+            phrase = ""
+        self.status_code = exchange.status
+        self.status = f"{exchange.status} {phrase}".rstrip()
+        self.headers = [
+            (bytes(name).decode("latin-1"), bytes(value).decode("latin-1")) for name, value in exchange.response_headers
+        ]
+        self.sent = exchange.sent
+
+
+def environ_of(exchange: Exchange) -> dict[str, Any]:
+    """What a WSGI server would have called the environ, without the streams (PEP 3333)."""
+    scope = exchange.scope
+    client = scope.get("client") or ("", 0)
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": exchange.method,
+        "RAW_URI": exchange.target,
+        "PATH_INFO": scope.get("path", ""),
+        "SCRIPT_NAME": scope.get("root_path", ""),
+        "QUERY_STRING": bytes(scope.get("query_string", b"")).decode("latin-1"),
+        "SERVER_PROTOCOL": exchange.protocol,
+        "REMOTE_ADDR": client[0],
+        "REMOTE_PORT": str(client[1]),
+        "wsgi.url_scheme": scope.get("scheme", "http"),
+    }
+    server = scope.get("server")
+    if server:
+        environ["SERVER_NAME"], environ["SERVER_PORT"] = server[0], str(server[1])
+    for name, value in scope["headers"]:
+        key = name.decode("latin-1").upper().replace("-", "_")
+        if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+            key = f"HTTP_{key}"
+        text = value.decode("latin-1")
+        environ[key] = f"{environ[key]},{text}" if key in environ else text
+    return environ
+
+
+class RequestHooks:
+    """The two request hooks of a worker, looked up and measured once."""
+
+    def __init__(
+        self,
+        worker: Any,
+        log: logging.Logger,
+        pre: Callable[..., Any] | None,
+        post: Callable[..., Any] | None,
+    ) -> None:
+        self.worker = worker
+        self.log = log
+        self.pre = pre
+        self.post = post
+        limit = positional_limit(post) if post is not None else 0
+        self.post_arguments = 4 if limit is None else max(2, min(limit, 4))
+
+    @classmethod
+    def of(cls, worker: Any, log: logging.Logger, settings: Any) -> RequestHooks | None:
+        """The hooks that ``settings`` names, or None if it names neither."""
+        pre, post = getattr(settings, "pre_request", None), getattr(settings, "post_request", None)
+        return cls(worker, log, pre, post) if pre is not None or post is not None else None
+
+    def before(self, exchange: Exchange) -> None:
+        """Call ``pre_request(worker, req)``."""
+        if self.pre is not None:
+            call_hook(self.log, "pre_request", self.pre, self.worker, HookRequest(exchange))
+
+    def after(self, exchange: Exchange) -> None:
+        """Call ``post_request(worker, req[, environ[, resp]])`` with as many arguments as it takes."""
+        if self.post is None:
+            return
+        arguments: list[Any] = [self.worker, HookRequest(exchange)]
+        if self.post_arguments > 2:
+            arguments.append(environ_of(exchange))
+        if self.post_arguments > 3:
+            arguments.append(HookResponse(exchange))
+        call_hook(self.log, "post_request", self.post, *arguments)

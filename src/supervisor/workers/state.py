@@ -1,0 +1,150 @@
+"""What all connections of a worker share: the application, limits, counters, the draining flag, the tick."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from email.utils import formatdate
+from typing import TYPE_CHECKING, Any
+
+from supervisor.protocols import ArbiterLink, Row
+from supervisor.workers.proxy import Forwarded
+
+if TYPE_CHECKING:
+    from supervisor.logs.access import AccessLog
+    from supervisor.workers.http import HttpProtocol
+    from supervisor.workers.journal import Exchange
+    from supervisor.workers.reqhooks import RequestHooks
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of a connection. Times are seconds, sizes bytes; zero switches a ``request_*`` bound off.
+
+    ``concurrency`` bounds the requests and WebSockets worked on at the same time, not the open connections: idle ones
+    cost nothing, and load balancers keep many. ``head`` is the time for a request head to arrive, ``linger`` how long
+    a finished connection waits for the client to stop sending.
+    """
+
+    keepalive: float = 2.0
+    concurrency: int = 1000
+    request_line: int = 4094
+    request_fields: int = 100
+    request_field_size: int = 8190
+    head: float = 30.0
+    linger: float = 5.0
+
+    @property
+    def idle_grace(self) -> float:
+        """How long an idle connection is kept while draining, for a request that is on its way."""
+        return min(self.keepalive, 2.0)
+
+    @property
+    def head_bytes(self) -> int:
+        """The most that a request head may have, all limits exhausted."""
+        line = self.request_line or 1 << 16
+        fields = self.request_fields or 1000
+        return line + fields * ((self.request_field_size or 1 << 16) + 2) + 64
+
+
+class Shared:
+    """The state that a worker's connections share. One per worker, used from its event loop only."""
+
+    def __init__(
+        self,
+        *,
+        app: Callable[..., Any],
+        log: logging.Logger,
+        row: Row,
+        link: ArbiterLink,
+        limits: Limits,
+        root_path: str = "",
+        forwarded: Forwarded | None = None,
+        access: AccessLog | None = None,
+        hooks: RequestHooks | None = None,
+        max_requests: int = 0,
+        fixed_headers: list[tuple[bytes, bytes]] | None = None,
+        date_header: bool = True,
+    ) -> None:
+        self.app = app
+        self.log = log
+        self.row = row
+        self.link = link
+        self.limits = limits
+        self.root_path = root_path
+        self.raw_root_path = root_path.encode("utf-8")
+        self.forwarded = forwarded
+        self.access = access
+        self.hooks = hooks
+        self.observed = access is not None or hooks is not None
+        self.max_requests = max_requests
+        self.fixed_headers = fixed_headers or []
+        self.date_header = date_header
+
+        self.app_state: dict[str, Any] = {}
+        self.upgrade: Callable[[HttpProtocol, bytes], bool] | None = None
+        self.draining = False
+        self.told = asyncio.Event()
+        self.changed = asyncio.Event()
+
+        self.connections: set[HttpProtocol] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.live: set[Exchange] = set()
+        self.other_connections: Callable[[], int] = lambda: 0
+        self.requests = 0
+        self._retiring = False
+
+        self.default_head = b""
+        self.default_headers: list[tuple[bytes, bytes]] = []
+        self.refresh_date()
+
+    def refresh_date(self) -> None:
+        """Build the header fields that every response has. Called once a second."""
+        date = [(b"date", formatdate(time.time(), usegmt=True).encode("ascii"))] if self.date_header else []
+        self.default_headers = date + self.fixed_headers
+        self.default_head = b"".join(b"%b: %b\r\n" % field for field in self.default_headers)
+
+    def sweep(self, now: float) -> None:
+        """Look after all connections' timeouts at ``now``, in seconds of the loop's clock."""
+        for connection in tuple(self.connections):
+            connection.sweep(now)
+
+    def tell_streams(self) -> None:
+        """The soft deadline of a drain: `receive` says ``http.disconnect`` to who waits with nothing left to read."""
+        self.told.set()
+        for exchange in self.live:
+            exchange.wake()
+
+    @property
+    def busy(self) -> bool:
+        """Whether the bound on concurrency is reached."""
+        return len(self.live) >= self.limits.concurrency > 0
+
+    def connection_count_changed(self) -> None:
+        """To be called when a connection was made or lost."""
+        self.row.connections = len(self.connections) + self.other_connections()
+        if self.draining:
+            self.changed.set()
+
+    def started(self, exchange: Exchange) -> None:
+        """A request or WebSocket begins."""
+        self.live.add(exchange)
+        self.row.in_flight = len(self.live)
+
+    def answered(self) -> None:
+        """A request was answered, or a WebSocket accepted: count it, and ask for retirement when it is time."""
+        self.requests += 1
+        self.row.requests = self.requests
+        if self.requests >= self.max_requests > 0 and not self._retiring:
+            self._retiring = True
+            self.link.say_retirement_wanted(f"max_requests: {self.requests} answered")
+
+    def ended(self, exchange: Exchange) -> None:
+        """The application is done with a request or WebSocket."""
+        self.live.discard(exchange)
+        self.row.in_flight = len(self.live)
+        if self.draining:
+            self.changed.set()

@@ -1,0 +1,137 @@
+"""Sudden death of any process of the tree."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+
+import pytest
+
+from tests.process import processes
+from tests.process.conftest import StartService
+from tests.process.harness import PATIENCE
+
+
+@pytest.mark.parametrize("preload", [True, False])
+def test_of_the_arbiter(service: StartService, preload: bool) -> None:
+    """The judgement after the test asserts that nothing is left within two seconds."""
+    site = service().start("--workers", "4", *(["--preload"] if preload else []))
+    site.wait_serving(4)
+    site.killed = True
+    site.signal(signal.SIGKILL)
+    assert site.wait_exit() == -signal.SIGKILL
+
+
+@pytest.mark.parametrize("moment", ["importing", "starting"])
+def test_of_the_arbiter_while_it_boots(service: StartService, moment: str) -> None:
+    site = service()
+    site.deploy("1", at_import="note('importing'); time.sleep(0.5)", startup="await asyncio.sleep(3600)")
+    site.start("--workers", "2", "--preload")
+    site.wait_event(moment)
+    site.killed = True
+    site.signal(signal.SIGKILL)
+    assert site.wait_exit() == -signal.SIGKILL
+
+
+def test_of_the_arbiter_and_a_second_start(service: StartService) -> None:
+    """Its pidfile and its Unix socket are left, and stand in nobody's way."""
+    site = service(bind="unix").start("--workers", "2", "--preload", "--pid", "service.pid")
+    site.wait_serving(2)
+    site.signal(signal.SIGKILL)
+    site.wait_exit()
+    site.wait_until(lambda: not reaped(site.processes()), "no process is left")
+    site.start("--workers", "2", "--preload", "--pid", "service.pid")
+    site.wait_serving(2)
+    assert site.get().status == 200
+
+
+def reaped(found: list[processes.psutil.Process]) -> list[processes.psutil.Process]:
+    processes.reap_adopted(found)
+    return found
+
+
+@pytest.mark.parametrize("preload", [True, False])
+def test_of_a_worker(service: StartService, preload: bool) -> None:
+    site = service().start("--workers", "2", *(["--preload"] if preload else []))
+    before = site.wait_serving(2)
+    victim, survivor = sorted(before)
+    site.expect_error(rf"{victim}.*(signal 9|killed)")
+    os.kill(victim, signal.SIGKILL)
+    site.wait_until(lambda: victim not in site.workers(), "the victim is gone")
+    assert survivor in site.wait_serving(2)
+    assert not processes.zombies(site.pid)
+
+
+@pytest.mark.parametrize("preload", [True, False])
+def test_of_the_loader(service: StartService, preload: bool) -> None:
+    """The workers serve on; a new loader stands ready for the next crash."""
+    site = service().start("--workers", "2", *(["--preload"] if preload else []))
+    before = site.wait_serving(2)
+    (loader,) = site.pids().loaders
+    site.expect_error(r"loader|killed")
+    os.kill(loader, signal.SIGKILL)
+    site.wait_until(lambda: site.pids().loaders not in ([], [loader]), "a new loader")
+    assert site.serving() == before
+    assert site.get().status == 200
+    victim, survivor = sorted(before)
+    os.kill(victim, signal.SIGKILL)
+    site.wait_until(lambda: victim not in site.workers(), "the victim is gone")
+    assert survivor in site.wait_serving(2)
+    assert len(site.pids().loaders) == 1
+
+
+def test_of_everybody_but_the_arbiter(service: StartService) -> None:
+    site = service().start("--workers", "3", "--preload")
+    before = site.wait_serving(3)
+    site.expect_error(r"loader|killed|signal 9")
+    for pid in [*site.pids().loaders, *before]:
+        os.kill(pid, signal.SIGKILL)
+    site.wait_until(lambda: not set(before) & site.workers(), "the victims are gone")
+    site.wait_serving(3)
+    assert site.get().status == 200
+
+
+def test_of_a_worker_that_exits_by_itself(service: StartService) -> None:
+    """An application may call ``os._exit(0)``: that, too, is a worker less."""
+    site = service().start("--workers", "2", "--preload")
+    before = site.wait_serving(2)
+    site.expect_error(r"died|exit code 0")
+    with pytest.raises(OSError, match=r".*"):
+        site.get("/exit/0")
+    site.wait_until(lambda: len(set(before) & site.workers()) == 1, "one is gone")
+    site.wait_serving(2)
+
+
+def namespace_command() -> list[str]:
+    """What starts a process as PID 1 of a namespace of its own; skips the test where the system forbids it."""
+    if shutil.which("unshare") is None:
+        pytest.skip("needs unshare (util-linux)")
+    command = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    for more in ([], ["--user", "--map-root-user"]):
+        prefix = [command[0], *more, *command[1:]]
+        if subprocess.run([*prefix, "true"], stderr=subprocess.DEVNULL).returncode == 0:
+            return prefix
+    pytest.skip("this system lets nobody make a PID namespace")
+
+
+def test_as_pid_1(service: StartService) -> None:
+    """No zombies, not even those that others leave behind, and a TERM that PID 1 has a handler for."""
+    site = service()
+    orphan = (
+        "import subprocess; subprocess.Popen(['sh', '-c', '(sleep 0.2; exit 0) & (sleep 0.3; exit 1) & exit 0']).wait()"
+    )
+    site.deploy("1", startup=orphan)
+    site.expect_error(r"signal 9|killed", sure=False)
+    site.start("--workers", "2", "--preload", prefix=namespace_command())
+    site.wait_until(lambda: len(site.events("started")) == 2, "two workers")
+    assert site.get().json()["pid"] < 1000, "pids are those of the namespace"
+    arbiter = site.pid
+    victims = site.workers()
+    os.kill(min(victims), signal.SIGKILL)
+    site.wait_until(lambda: len(site.events("started")) == 3, "a replacement")
+    site.wait_until(lambda: not site.pids().others, "the orphans have ended")
+    site.wait_until(lambda: not processes.zombies(arbiter), "no zombie", timeout=PATIENCE)
+    os.kill(arbiter, signal.SIGTERM)
+    assert site.wait_exit() == 0

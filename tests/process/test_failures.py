@@ -1,0 +1,275 @@
+"""What cannot start says why, with its exit code; after HUP it says why, and what served goes on serving."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pytest
+
+from tests.process.conftest import StartService
+from tests.process.harness import Service
+
+PRELOAD = pytest.mark.parametrize("preload", [True, False], ids=["preload", "no preload"])
+
+
+def broken_import(site: Service) -> None:
+    site.deploy("broken", at_import="raise RuntimeError('no such table: users')")
+
+
+def syntax_error(site: Service) -> None:
+    site.write("app.py", "def app(:\n")
+
+
+def missing_dependency(site: Service) -> None:
+    site.deploy("broken", at_import="import no_such_dependency")
+
+
+def exit_at_import(site: Service) -> None:
+    site.deploy("broken", at_import="sys.exit('no database url')")
+
+
+def missing_attribute(site: Service) -> None:
+    site.write("app.py", "application = None\n")
+
+
+def missing_module(site: Service) -> None:
+    (site.directory / "app.py").rename(site.directory / "application.py")
+
+
+def failing_lifespan(site: Service) -> None:
+    site.deploy("broken", startup="raise RuntimeError('no such table: users')")
+
+
+def crash_in_startup(site: Service) -> None:
+    site.deploy("broken", startup="os._exit(9)")
+
+
+BROKEN_APPLICATIONS = [
+    pytest.param(broken_import, 3, r"RuntimeError: no such table: users", id="import error"),
+    pytest.param(syntax_error, 3, r"SyntaxError", id="syntax error"),
+    pytest.param(missing_dependency, 3, r"ModuleNotFoundError.*no_such_dependency", id="missing dependency"),
+    pytest.param(exit_at_import, 3, r"exit.*no database url", id="exit at import"),
+    pytest.param(missing_attribute, 4, r"'app'.*(not in|no) .*app|app:app", id="missing attribute"),
+    pytest.param(missing_module, 4, r"no module named 'app'", id="missing module"),
+    pytest.param(failing_lifespan, 3, r"RuntimeError: no such table: users", id="lifespan failure"),
+    pytest.param(crash_in_startup, 3, r"exit code 9", id="crash in startup"),
+]
+
+ANY_FAILURE = r"fail|dropped|died|not found|giving up|could not|waits"
+
+
+def restore(site: Service, version: str) -> None:
+    site.deploy(version)
+
+
+@PRELOAD
+@pytest.mark.parametrize(("break_it", "code", "message"), BROKEN_APPLICATIONS)
+def test_at_start(
+    service: StartService, break_it: Callable[[Service], None], code: int, message: str, preload: bool
+) -> None:
+    site = service()
+    break_it(site)
+    site.expect_error(ANY_FAILURE)
+    site.start("--workers", "2", "--pid", "service.pid", *(["--preload"] if preload else []))
+    assert site.wait_exit() == code, site.report()
+    assert re.search(message, site.log, re.IGNORECASE), site.log
+    assert site.log.count("Traceback (most recent call last)") <= 1, f"one traceback, once\n{site.log}"
+    if break_it in (broken_import, missing_dependency, failing_lifespan):
+        assert site.log.count("Traceback (most recent call last)") == 1, site.log
+        assert "app.py" in site.log, "the traceback leads to the application"
+
+
+@PRELOAD
+@pytest.mark.parametrize(("break_it", "code", "message"), BROKEN_APPLICATIONS)
+def test_after_hup(
+    service: StartService, break_it: Callable[[Service], None], code: int, message: str, preload: bool
+) -> None:
+    """The old workers keep their pids and answer; the next good HUP succeeds."""
+    site = service().start("--workers", "2", *(["--preload"] if preload else []))
+    before = site.wait_serving(2)
+    site.expect_error(ANY_FAILURE)
+    break_it(site)
+    site.hup()
+    site.wait_log(r"reload failed")
+    assert re.search(message, site.log, re.IGNORECASE), site.log
+    assert site.wait_serving(2) == before
+    assert site.get().json()["version"] == "1"
+    assert site.log.count("Traceback (most recent call last)") <= 1, f"one traceback, once\n{site.log}"
+    restore(site, "2")
+    site.hup()
+    after = site.wait_serving(2, version="2")
+    assert not set(before) & set(after)
+
+
+@PRELOAD
+@pytest.mark.parametrize("where", ["import", "startup"])
+def test_a_hang_after_hup_ends_with_boot_timeout(service: StartService, where: str, preload: bool) -> None:
+    site = service().start("--workers", "2", "--boot-timeout", "1", *(["--preload"] if preload else []))
+    before = site.wait_serving(2)
+    site.expect_error(ANY_FAILURE + "|boot_timeout|abort|kill")
+    if where == "import":
+        site.deploy("2", at_import="time.sleep(3600)")
+    else:
+        site.deploy("2", startup="await asyncio.sleep(3600)")
+    site.hup()
+    site.wait_log(r"reload failed.*boot_timeout")
+    assert site.wait_serving(2, version="1") == before
+    restore(site, "3")
+    site.hup()
+    site.wait_serving(2, version="3")
+
+
+@PRELOAD
+@pytest.mark.parametrize("where", ["import", "startup"])
+def test_a_hang_at_start_ends_with_boot_timeout(service: StartService, where: str, preload: bool) -> None:
+    site = service()
+    if where == "import":
+        site.deploy("1", at_import="time.sleep(3600)")
+    else:
+        site.deploy("1", startup="await asyncio.sleep(3600)")
+    site.expect_error(ANY_FAILURE + "|boot_timeout|abort|kill")
+    site.start("--boot-timeout", "1", *(["--preload"] if preload else []))
+    assert site.wait_exit() == 3
+    assert "boot_timeout" in site.log
+
+
+BROKEN_FILES = [
+    pytest.param("workers = = 2\n", r"SyntaxError|invalid syntax", id="syntax error"),
+    pytest.param("raise RuntimeError('vault is sealed')\n", r"vault is sealed", id="raises"),
+    pytest.param("import sys\nsys.exit(0)\n", r"exit", id="exits"),
+    pytest.param("workers = 'many'\n", r"workers.*many", id="wrong value"),
+    pytest.param("import no_such_helper\n", r"no_such_helper", id="missing import"),
+]
+
+
+@pytest.mark.parametrize(("text", "message"), BROKEN_FILES)
+def test_a_broken_configuration_at_start(service: StartService, text: str, message: str) -> None:
+    site = service()
+    site.write("gunicorn.conf.py", text)
+    site.expect_error(".", sure=False)
+    site.start()
+    assert site.wait_exit() == 1, site.report()
+    assert re.search(message, site.log), site.log
+    assert "gunicorn.conf.py" in site.log, "it says where"
+
+
+@pytest.mark.parametrize(("text", "message"), BROKEN_FILES)
+def test_a_broken_configuration_after_hup(service: StartService, text: str, message: str) -> None:
+    site = service()
+    site.write("gunicorn.conf.py", "workers = 2\n")
+    before = site.start().wait_serving(2)
+    site.expect_error(r"gunicorn\.conf\.py|configuration|reload")
+    site.write("gunicorn.conf.py", text)
+    site.hup()
+    site.wait_log(message)
+    assert site.wait_serving(2) == before
+    assert site.get().status == 200
+    site.write("gunicorn.conf.py", "workers = 1\n")
+    restore(site, "2")
+    site.hup()
+    site.wait_serving(1, version="2")
+
+
+def test_a_vanished_configuration(service: StartService) -> None:
+    site = service()
+    path = site.write("site.conf.py", "workers = 2\n")
+    before = site.start("--config", "site.conf.py").wait_serving(2)
+    site.expect_error(r"site\.conf\.py|configuration|reload")
+    path.unlink()
+    site.hup()
+    site.wait_log(r"\[ERROR\].*(site\.conf\.py|configuration)")
+    assert site.wait_serving(2) == before
+
+
+def test_a_configuration_that_cannot_be_read_at_start(service: StartService) -> None:
+    site = service().start("--config", "no-such-file.py")
+    assert site.wait_exit() == 1
+    assert "no-such-file.py" in site.log
+
+
+def test_usage(service: StartService) -> None:
+    site = service().start("--no-such-option")
+    assert site.wait_exit() == 2
+    assert "--no-such-option" in site.log
+
+
+def test_no_application_named(service: StartService) -> None:
+    site = service().start(app=None)
+    assert site.wait_exit() in (1, 2)
+    assert re.search(r"application", site.log, re.IGNORECASE), site.log
+
+
+def test_a_port_in_use(service: StartService) -> None:
+    site = service()
+    site.expect_error(".", sure=False)
+    with socket.create_server(("127.0.0.1", site.port)):
+        site.start("--pid", "service.pid")
+        assert site.wait_exit() == 1, site.report()
+    assert str(site.port) in site.log
+    assert "Traceback" not in site.log
+    assert re.search(rf"\b{os.getpid()}\b", site.log), f"it says who holds the port\n{site.log}"
+
+
+def test_an_address_that_is_not_ours(service: StartService) -> None:
+    site = service(bind=None)
+    site.expect_error(".", sure=False)
+    site.start("--bind", f"192.0.2.1:{site.port}")
+    assert site.wait_exit() == 1, site.report()
+    assert "192.0.2.1" in site.log
+
+
+def test_a_stale_pidfile_is_replaced(service: StartService) -> None:
+    site = service()
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    site.pidfile.write_text(f"{gone.pid}\n")
+    site.start("--pid", "service.pid").wait_serving(1)
+    assert site.pidfile.read_text().strip() == str(site.pid)
+
+
+def test_a_pidfile_that_names_a_stranger_is_replaced(service: StartService) -> None:
+    """Numbers of processes are used again; a live process of that number is not yet a live arbiter."""
+    site = service()
+    site.pidfile.write_text(f"{os.getpid()}\n")
+    site.start("--pid", "service.pid").wait_serving(1)
+    assert site.pidfile.read_text().strip() == str(site.pid)
+
+
+def test_a_pidfile_of_a_live_arbiter_is_refused(service: StartService) -> None:
+    first, second = service(), service()
+    first.start("--pid", "service.pid").wait_serving(1)
+    second.expect_error(".", sure=False)
+    second.start("--pid", str(first.pidfile))
+    assert second.wait_exit() == 1
+    assert re.search(rf"\b{first.pid}\b", second.log), f"it says whose it is\n{second.log}"
+    assert first.pidfile.read_text().strip() == str(first.pid)
+    assert first.get().status == 200
+
+
+def test_a_pidfile_that_cannot_be_written(service: StartService) -> None:
+    site = service()
+    site.expect_error(".", sure=False)
+    site.start("--pid", "no/such/folder/service.pid")
+    assert site.wait_exit() == 1
+    assert "no/such/folder" in site.log
+
+
+def test_a_sibling_that_cannot_boot_harms_nobody(service: StartService) -> None:
+    """Without preload a replacement imports what is on the disk: it fails, is tried again, and the others serve."""
+    site = service().start("--workers", "2")
+    before = site.wait_serving(2)
+    site.expect_error(ANY_FAILURE + "|killed")
+    failing_lifespan(site)
+    victim, survivor = sorted(before)
+    os.kill(victim, signal.SIGKILL)
+    site.wait_event("starting", count=4)
+    assert site.serving() == {survivor: "1"}
+    assert site.get().status == 200
+    restore(site, "1")
+    assert survivor in site.wait_serving(2)

@@ -1,0 +1,97 @@
+"""One import per generation, in a process that dies with it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import time
+
+import pytest
+
+from tests.process.conftest import StartService
+
+
+def test_the_module_is_imported_once_per_generation(service: StartService) -> None:
+    site = service().start("--workers", "4", "--preload")
+    first = site.wait_serving(4)
+    assert len(site.events("import")) == 1
+    site.deploy("2")
+    site.hup()
+    second = site.wait_serving(4, version="2")
+    assert [event["version"] for event in site.events("import")] == ["1", "2"]
+    importers = {event["pid"] for event in site.events("import")}
+    assert site.pid not in importers, "the application is never imported in the arbiter"
+    assert not importers & (set(first) | set(second)), "nor in a worker"
+
+
+def test_without_preload_every_worker_imports(service: StartService) -> None:
+    site = service().start("--workers", "3")
+    serving = site.wait_serving(3)
+    assert {event["pid"] for event in site.events("import")} == set(serving)
+    site.deploy("2")
+    site.hup()
+    serving = site.wait_serving(3, version="2")
+    assert {event["pid"] for event in site.events("import") if event["version"] == "2"} == set(serving)
+
+
+def test_a_crashed_worker_is_replaced_from_memory(service: StartService) -> None:
+    site = service()
+    site.deploy(
+        "1", at_import="begun = time.monotonic(); time.sleep(2); note('imported', took=time.monotonic() - begun)"
+    )
+    serving = site.start("--workers", "2", "--preload").wait_serving(2)
+    site.deploy("2")
+    victim = min(serving)
+    killed_at = time.monotonic()
+    site.expect_error(r"died|signal 9|SIGKILL|killed|exited", sure=False)
+    os.kill(victim, signal.SIGKILL)
+    site.wait_until(lambda: len(site.events("started")) == 3, "a replacement")
+    after = site.wait_serving(2, version="1")
+    assert victim not in after
+    assert len(site.events("import")) == 1, "nothing was imported again, though the files have changed"
+    took, replaced = site.events("imported")[0]["took"], site.events("started")[-1]["at"] - killed_at
+    print(f"import {took:.3f} s, replacement from memory {replaced:.3f} s")
+
+
+def test_an_added_worker_runs_the_generation_that_serves(service: StartService) -> None:
+    site = service().start("--workers", "1", "--preload")
+    site.wait_serving(1)
+    site.deploy("2")
+    site.signal(signal.SIGTTIN)
+    assert site.wait_serving(2, version="1")
+    site.hup()
+    assert site.wait_serving(1, version="2")
+
+
+def test_the_heap_is_frozen_in_the_loader_and_collected_in_the_worker(service: StartService) -> None:
+    site = service()
+    gc_state = "import gc; note('gc', frozen=gc.get_freeze_count(), enabled=gc.isenabled())"
+    site.deploy("1", startup=gc_state)
+    site.start("--preload").wait_serving(1)
+    state = site.events("gc")[0]
+    assert state["enabled"]
+    assert state["frozen"] > 1000
+
+
+def test_what_the_import_left_behind_is_named(service: StartService) -> None:
+    """Threads do not survive a fork; connections are shared by all workers: both are reported, neither is fatal."""
+    site = service()
+    site.deploy(
+        "1",
+        at_import="import socket\n"
+        "pair = socket.socketpair()\n"
+        "threading.Thread(target=time.sleep, args=(3600,), name='poller', daemon=True).start()",
+    )
+    site.start("--preload").wait_serving(1)
+    warnings = "\n".join(line for line in site.log.splitlines() if "[WARNING]" in line)
+    assert re.search(r"thread.*poller|poller.*thread", warnings), site.log
+    assert re.search(r"socket", warnings), site.log
+
+
+@pytest.mark.parametrize("preload", [True, False])
+def test_random_numbers_differ_between_workers(service: StartService, preload: bool) -> None:
+    site = service()
+    site.deploy("1", at_import="import random", startup="note('random', number=random.random())")
+    site.start("--workers", "3", *(["--preload"] if preload else [])).wait_serving(3)
+    assert len({event["number"] for event in site.events("random")}) == 3
