@@ -64,7 +64,7 @@ class Service:
     def __init__(self, directory: Path, *, bind: str | None = "tcp") -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
-        self.marker = f"SUPERVISOR_TEST_ID={uuid.uuid4().hex}"
+        self.marker = f"PROBE_ID={uuid.uuid4().hex}"
         self.port = free_port()
         self.socket_path = directory / "web.sock"
         self.pidfile = directory / "service.pid"
@@ -142,7 +142,7 @@ class Service:
         return {
             **inherited,
             marker: value,
-            "SUPERVISOR_TEST_EVENTS": str(self._events),
+            "PROBE_EVENTS": str(self._events),
             "PYTHONPATH": str(source),
             # Rewritten within a second and equal in size, a module would be taken from its stale bytecode.
             "PYTHONDONTWRITEBYTECODE": "1",
@@ -212,9 +212,10 @@ class Service:
             announced = announced or "Ready:" in line
             if match := re.search(r"Worker \d+ \(pid (\d+)\) is ready", line):
                 ready.add(match[1])
-            elif match := re.search(r"(?:Draining|aborting) worker \d+ \(pid (\d+)\)|Worker \d+ \(pid (\d+)\) ", line):
-                if "asks to be replaced" not in line:
-                    ready.discard(match[1] or match[2])
+            elif match := re.search(r"(Draining|aborting) worker \d+ \(pid (\d+)\)", line):
+                ready.discard(match[2])
+            elif match := re.search(r"Worker \d+ \(pid (\d+)\) (exited|died|was killed)", line):
+                ready.discard(match[1])
             if announced:
                 counts.append(len(ready))
         return counts
@@ -325,10 +326,10 @@ class Service:
     def assert_clean(self) -> None:
         """Promise 8, and no ERROR line or traceback but those that the test declared. Call it after the exit."""
         assert not self.running, "still runs"
-        grace = time.monotonic() + (ORPHAN_GRACE if self.killed else 0.0)
-        while (left := self.processes()) and time.monotonic() < grace:
-            processes.reap_adopted(left)
+        grace = time.monotonic() + ORPHAN_GRACE
+        while self.killed and not self.is_gone() and time.monotonic() < grace:
             time.sleep(0.01)
+        left = self.processes()
         assert not left, f"processes left: {[processes.describe(each) for each in left]}\n{self.report()}"
         self.wait_until(
             lambda: not processes.shared_memory_files() - self._shared_memory,
@@ -357,6 +358,11 @@ class Service:
                 process.kill()
             self._process.wait(PATIENCE)
             processes.reap_adopted(self.processes())
+
+    def is_gone(self) -> bool:
+        """Whether a killed arbiter has left no process. Its orphans came to the test process, which waits for them."""
+        processes.reap_adopted(self.processes())
+        return not self.processes()
 
     def processes(self) -> list[psutil.Process]:
         """Every process of this service that exists in any form."""

@@ -1,6 +1,6 @@
 """The application of the process tests, copied beside each test's ``app.py``: plain ASGI, imported in milliseconds.
 
-What happens in it is appended to the file named by ``SUPERVISOR_TEST_EVENTS``, one JSON object per line, with the pid
+What happens in it is appended to the file named by ``PROBE_EVENTS``, one JSON object per line, with the pid
 it happened in. That is the tests' own view of the workers, independent of what the product logs.
 """
 
@@ -22,7 +22,7 @@ Step = Callable[[], Awaitable[None]]
 def note(event: str, **facts: object) -> None:
     """Append one event. One small `write` to a file opened for appending is not torn by other processes."""
     line = {"event": event, "pid": os.getpid(), "ppid": os.getppid(), "at": time.monotonic(), **facts}
-    with open(os.environ["SUPERVISOR_TEST_EVENTS"], "ab", buffering=0) as file:
+    with open(os.environ["PROBE_EVENTS"], "ab", buffering=0) as file:
         file.write(json.dumps(line).encode() + b"\n")
 
 

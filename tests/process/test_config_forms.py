@@ -78,7 +78,7 @@ worker_tmp_dir = "/dev/shm"
 
 def _note(hook, **facts):
     line = {"event": hook, "pid": os.getpid(), "ppid": os.getppid(), "at": time.monotonic(), **facts}
-    with open(os.environ["SUPERVISOR_TEST_EVENTS"], "ab", buffering=0) as file:
+    with open(os.environ["PROBE_EVENTS"], "ab", buffering=0) as file:
         file.write(json.dumps(line).encode() + b"\\n")
 
 

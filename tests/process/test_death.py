@@ -41,15 +41,10 @@ def test_of_the_arbiter_and_a_second_start(service: StartService) -> None:
     site.wait_serving(2)
     site.signal(signal.SIGKILL)
     site.wait_exit()
-    site.wait_until(lambda: not reaped(site.processes()), "no process is left")
+    site.wait_until(site.is_gone, "no process is left")
     site.start("--workers", "2", "--preload", "--pid", "service.pid")
     site.wait_serving(2)
     assert site.get().status == 200
-
-
-def reaped(found: list[processes.psutil.Process]) -> list[processes.psutil.Process]:
-    processes.reap_adopted(found)
-    return found
 
 
 @pytest.mark.parametrize("preload", [True, False])

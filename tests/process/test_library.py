@@ -39,8 +39,9 @@ def test_an_arbiter_of_ones_own(service: StartService) -> None:
     site.write(
         "launch.py",
         "import sys\n"
-        "from supervisor import Arbiter, Settings\n"
-        f"settings = Settings(app='app:app', bind='{site.address}', workers=2)\n"
+        "from supervisor import Arbiter\n"
+        "from supervisor.config.load import Inputs, load\n"
+        f"settings = load(Inputs('app:app', {{'bind': '{site.address}', 'workers': 2}}))\n"
         "code = Arbiter(settings).run()\n"
         "print('returned', code)\n"
         "sys.exit(code)\n",
@@ -66,7 +67,7 @@ def test_an_application_object(service: StartService) -> None:
 
 WORKER = """
 from probe import note
-from supervisor import {base}
+from supervisor.workers.uvicorn import {base}
 
 class Mine({base}):
     CONFIG_KWARGS = {{"server_header": False}}

@@ -66,8 +66,8 @@ def _unreadable(name: str, path: str, given: str) -> Iterator[Problem]:
     try:
         with open(path, "rb"):
             return
-    except OSError as error:
-        yield name, f"names a file that cannot be read: {given}: {error.strerror}"
+    except (OSError, ValueError) as error:  # ValueError: the name holds a null byte
+        yield name, f"names a file that cannot be read: {given!r}: {getattr(error, 'strerror', None) or error}"
 
 
 def _environment(settings: Settings) -> Iterator[Problem]:
@@ -80,9 +80,9 @@ def _folders(settings: Settings) -> Iterator[Problem]:
     if settings.worker_tmp_dir:
         path = settings.path(settings.worker_tmp_dir)
         if not os.path.isdir(path):
-            yield "worker_tmp_dir", f"names a directory that does not exist: {settings.worker_tmp_dir}"
+            yield "worker_tmp_dir", f"names a directory that does not exist: {settings.worker_tmp_dir!r}"
         elif not os.access(path, os.W_OK | os.X_OK):
-            yield "worker_tmp_dir", f"names a directory that cannot be written to: {settings.worker_tmp_dir}"
+            yield "worker_tmp_dir", f"names a directory that cannot be written to: {settings.worker_tmp_dir!r}"
 
 
 def _identity(settings: Settings) -> Iterator[Problem]:

@@ -109,6 +109,8 @@ def _assignments(body: Iterable[ast.stmt]) -> Iterator[tuple[str, int, ast.expr 
         elif isinstance(statement, ast.AugAssign):
             yield from ((name, statement.lineno, None) for name in _targets(statement.target))
         else:
+            if isinstance(statement, ast.For):
+                yield from ((name, statement.lineno, None) for name in _targets(statement.target))
             for part in ("body", "orelse", "finalbody"):
                 yield from _assignments(getattr(statement, part, []))
             for handler in [*getattr(statement, "handlers", []), *getattr(statement, "cases", [])]:

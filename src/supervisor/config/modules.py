@@ -79,3 +79,9 @@ def _is_users(name: str, module: ModuleType) -> bool:
 def _installed() -> list[str]:
     paths = sysconfig.get_paths()
     return [paths["stdlib"], paths["platstdlib"], paths["purelib"], paths["platlib"], *site.getsitepackages()]
+
+
+def forget() -> None:
+    """Start over, as in a process that has loaded no configuration yet."""
+    _imported.clear()
+    _baseline.clear()

@@ -15,7 +15,6 @@ import re
 import reprlib
 import types
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from supervisor.config.schema import Invalid
@@ -178,7 +177,7 @@ def directory(value: Any) -> str:
     given = required_string(value)
     path = os.path.abspath(os.path.join(working_directory(), given))
     if not os.path.isdir(path):
-        raise Invalid(f"names a directory that does not exist: {given}")
+        raise Invalid(f"names a directory that does not exist: {given!r}")
     return path
 
 
@@ -186,8 +185,8 @@ def files_or_patterns(value: Any) -> list[str]:
     """Files that exist, and glob patterns, which may match nothing so far."""
     found = strings(value)
     for entry in found:
-        if not _GLOB.search(entry) and not Path(entry).exists():
-            raise Invalid(f"names a file that does not exist: {entry}")
+        if not _GLOB.search(entry) and not os.path.exists(entry):
+            raise Invalid(f"names a file that does not exist: {entry!r}")
     return found
 
 
@@ -200,11 +199,11 @@ def user(value: Any) -> int:
     """A user id, from the number or the name. None is the effective user."""
     if value is None:
         return os.geteuid()
-    if isinstance(value, str) and not value.isdigit():
+    if isinstance(value, str) and not value.isdecimal():
         try:
             return pwd.getpwnam(value).pw_uid
-        except KeyError:
-            raise Invalid(f"names a user that does not exist: {value}") from None
+        except (KeyError, ValueError):  # no such name, or none at all
+            raise Invalid(f"names a user that does not exist: {value!r}") from None
     return int(value) if isinstance(value, str) else number(value)
 
 
@@ -212,11 +211,11 @@ def group(value: Any) -> int:
     """A group id, from the number or the name. None is the effective group."""
     if value is None:
         return os.getegid()
-    if isinstance(value, str) and not value.isdigit():
+    if isinstance(value, str) and not value.isdecimal():
         try:
             return grp.getgrnam(value).gr_gid
-        except KeyError:
-            raise Invalid(f"names a group that does not exist: {value}") from None
+        except (KeyError, ValueError):  # no such name, or none at all
+            raise Invalid(f"names a group that does not exist: {value!r}") from None
     return int(value) if isinstance(value, str) else number(value)
 
 

@@ -101,7 +101,7 @@ class GenerationTakesOver:
 
 @dataclass(frozen=True, slots=True)
 class ReloadFinished:
-    """No worker of an older generation is left serving."""
+    """All wanted workers of the new generation serve, and of older ones not even one that drains is left."""
 
     generation: int
     workers: int
@@ -110,11 +110,15 @@ class ReloadFinished:
 
 @dataclass(frozen=True, slots=True)
 class GenerationDropped:
-    """A new generation did not get ready, or was superseded; the serving one stays."""
+    """A new generation did not get ready, or an operator's next order ``superseded`` it; the serving one stays.
+
+    ``serving`` is 0 while none serves yet: only the first generations can be superseded then, by a reload.
+    """
 
     generation: int
     serving: int
     failure: Failure
+    superseded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +133,10 @@ class BackOff:
 
 @dataclass(frozen=True, slots=True)
 class LoaderLost:
-    """The loader of the serving generation is gone. Its workers serve on; it is started again after ``seconds``."""
+    """The loader of the generation that serves, or of the first one, is gone. Its workers live on.
+
+    It is started again after ``seconds``.
+    """
 
     generation: int
     seconds: float

@@ -7,54 +7,17 @@ puts a candidate generation beside the serving one, and from then on `_settle` m
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum
 
-from supervisor.core import policy
-from supervisor.core.actions import (
-    Abort,
-    Action,
-    AnnounceReady,
-    BackOff,
-    BootAbandoned,
-    Drain,
-    Exit,
-    GenerationDropped,
-    GenerationTakesOver,
-    Kill,
-    LoaderLost,
-    Quit,
-    Reap,
-    ReloadFinished,
-    Spawn,
-    StartLoader,
-    StopLoader,
-    WorkersChanged,
-)
+from supervisor.core import actions, deadlines, events, heartbeats, orders, policy
+from supervisor.core.actions import Action
 from supervisor.core.capacity import Capacity
-from supervisor.core.events import (
-    BootFailed,
-    Draining,
-    Event,
-    Exited,
-    Failure,
-    Forked,
-    ForkFailed,
-    Limits,
-    LoaderExited,
-    LoaderFailed,
-    LoaderReady,
-    Ready,
-    ReloadRequested,
-    RetirementWanted,
-    ScaleRequested,
-    StandDownRequested,
-    Started,
-    StopRequested,
-    Tick,
-)
-from supervisor.core.lifecycle import WATCHED, Cause, State
-from supervisor.core.workers import Generation, Load, Parting, Slot, Worker, WorkerTable
+from supervisor.core.events import Event, Failure, Limits
+from supervisor.core.generations import Generation, Generations, Load
+from supervisor.core.lifecycle import Cause, State
+from supervisor.core.slots import SlotTable
+from supervisor.core.workers import Worker, WorkerTable
 
 
 class Phase(Enum):
@@ -77,12 +40,8 @@ class Arbiter:
         self._phase = Phase.NEW
         self._exit_code = 0
         self._workers = WorkerTable()
-        self._slots: dict[int, Slot] = {}
-        self._generations: dict[int, Generation] = {}
-        self._last_generation = 0
-        self._serving: Generation | None = None
-        self._candidate: Generation | None = None
-        self._wanted = 0
+        self._slots = SlotTable()
+        self._generations = Generations(self._do)
         self._ready_announced = False
         self._now = 0.0
         self._actions: list[Action] = []
@@ -102,12 +61,12 @@ class Arbiter:
     @property
     def wanted(self) -> int:
         """How many workers there should be."""
-        return self._wanted
+        return len(self._slots)
 
     @property
     def next_generation(self) -> int:
         """The number that the next reload will give to its generation."""
-        return self._last_generation + 1
+        return self._generations.next_number
 
     @property
     def workers(self) -> WorkerTable:
@@ -116,14 +75,8 @@ class Arbiter:
 
     def next_deadline(self) -> float | None:
         """When a `Tick` is due at the latest, or None while there is nothing to wait for."""
-        times: list[float] = []
-        for worker in self._workers:
-            times += [at for at in (worker.deadline, worker.look_at) if at is not None]
-        for generation in self._generations.values():
-            if generation.deadline is not None:
-                times.append(generation.deadline)
-            if generation.load is Load.LOST and not self.stopping:
-                times.append(generation.not_before)
+        due = deadlines.earliest(self._workers, self._generations)
+        times = [] if due is None else [due]
         if self._phase is Phase.RUNNING:
             times += self._capacity().waking_times(self._now)
         return min(times, default=None)
@@ -135,148 +88,148 @@ class Arbiter:
         self._actions = []
         self._now = now
         match event:
-            case Started(limits):
-                self._phase = Phase.RUNNING
-                self._set_wanted(limits.workers, first=True)
-                self._start_candidate(limits, now)
-            case LoaderReady(number):
-                self._loader_ready(number)
-            case LoaderFailed(number, failure):
-                self._loader_failed(number, failure, now)
-            case LoaderExited(number, status):
-                self._loader_exited(number, status, now)
-            case Forked(number, pid):
+            case events.Started(limits):
+                self._start(limits, now)
+            case events.LoaderReady(number):
+                self._loader_ready(self._generations[number], now)
+            case events.LoaderFailed(number, failure):
+                self._loader_failed(self._generations[number], failure, now)
+            case events.LoaderExited(number, status):
+                self._loader_exited(self._generations[number], status, now)
+            case events.Forked(number, pid):
                 self._forked(self._workers[number], pid, now)
-            case ForkFailed(number, reason):
-                self._fork_failed(self._workers[number], reason, now)
-            case Ready(number):
-                self._ready(number, now)
-            case BootFailed(number, failure):
-                if worker := self._workers.get(number):
-                    worker.failure = failure
-            case RetirementWanted(number, reason):
+            case events.ForkFailed(number, reason):
+                self._fork_failed(number, reason, now)
+            case events.Ready(number):
+                self._heard(number, Cause.READY, now)
+            case events.Draining(number):
+                self._heard(number, Cause.LEAVING, now)
+            case events.BootFailed(number, failure):
+                self._boot_failed(number, failure, now)
+            case events.RetirementWanted(number, reason):
                 if worker := self._workers.get(number):
                     worker.retirement = worker.retirement or reason
-            case Draining(number):
-                if worker := self._workers.get(number):
-                    self._leaving(worker, now)
-            case Exited(number, status):
+            case events.Exited(number, status):
                 self._exited(self._workers[number], status, now)
-            case Tick(beats):
-                self._tick(dict(beats), now)
-            case StopRequested(graceful):
+            case events.Tick(beats):
+                self._tick(beats, now)
+            case events.StopRequested(graceful):
                 self._stop(now, graceful=graceful)
-            case ReloadRequested(limits):
+            case events.ReloadRequested(limits):
                 self._reload(limits, now)
-            case ScaleRequested(delta):
-                if self._phase is Phase.RUNNING:
-                    self._set_wanted(max(1, self._wanted + delta))
-            case StandDownRequested():
-                if self._phase is Phase.RUNNING:
-                    self._stand_down()
+            case events.ScaleRequested(delta):
+                self._scale(delta)
+            case events.StandDownRequested():
+                self._stand_down()
         self._settle(now)
         return self._actions
 
-    # Generations
+    # What operators ask for
 
-    def _start_candidate(self, limits: Limits, now: float) -> None:
-        self._last_generation += 1
-        candidate = Generation(self._last_generation, limits, started_at=now)
-        self._generations[candidate.number] = candidate
-        self._candidate = candidate
-        self._start_loader(candidate, now)
+    def _start(self, limits: Limits, now: float) -> None:
+        if self._phase is Phase.NEW:  # a stop may have come first
+            self._phase = Phase.RUNNING
+            self._set_wanted(limits.workers, first=True)
+            self._generations.add_candidate(limits, now)
 
-    def _start_loader(self, generation: Generation, now: float) -> None:
-        generation.load = Load.LOADING
-        generation.failure = None
-        generation.loader_started_at = now
-        generation.deadline = now + generation.limits.boot_timeout
-        self._do(StartLoader(generation.number))
+    def _reload(self, limits: Limits, now: float) -> None:
+        if self._phase is Phase.RUNNING:
+            self._drop_candidate(Failure("superseded by a newer reload"), superseded=True)
+            if self._generations.serving is None:
+                self._slots.forgive()
+                self._set_wanted(limits.workers)
+            self._generations.add_candidate(limits, now)
 
-    def _stop_loader(self, generation: Generation) -> None:
-        generation.deadline = None
-        if generation.load in (Load.LOADING, Load.LOADED):
-            generation.load = Load.STOPPING
-            self._do(StopLoader(generation.number))
-        elif generation.load is Load.LOST:
-            del self._generations[generation.number]
+    def _scale(self, delta: int) -> None:
+        if self._phase is Phase.RUNNING:
+            if candidate := self._generations.candidate:
+                candidate.wanted = policy.scaled(candidate.wanted, delta)
+            self._set_wanted(policy.scaled(self.wanted, delta))
 
-    def _loader_ready(self, number: int) -> None:
-        generation = self._generations[number]
-        if generation.load is Load.LOADING:
-            generation.load = Load.LOADED
-            generation.deadline = None
-            if generation is self._candidate and not generation.limits.workers:
-                self._take_over(generation)  # nobody has to get ready
+    def _stand_down(self) -> None:
+        if self._phase is Phase.RUNNING:
+            if self._generations.serving is not None:
+                self._drop_candidate(Failure("superseded by a request for no workers"), superseded=True)
+            self._set_wanted(0)
 
-    def _loader_failed(self, number: int, failure: Failure, now: float) -> None:
-        generation = self._generations[number]
+    def _stop(self, now: float, *, graceful: bool) -> None:
+        if self.stopping and graceful:
+            return
+        self._phase = Phase.STOPPING
+        self._generations.stop_all()
+        for worker in self._workers:
+            if graceful and worker.state in (State.BOOTING, State.SERVING):
+                self._actions += orders.drain(worker, "stop", now)
+            elif not graceful or worker.state is State.SPAWNING:
+                self._actions += orders.quit_now(worker, now)
+
+    def _set_wanted(self, wanted: int, *, first: bool = False) -> None:
+        old = self.wanted
+        self._slots.resize(wanted, self._capacity().slots_by_worth())
+        if first or old != wanted:
+            self._do(actions.WorkersChanged(wanted, None if first else old))
+
+    # The life of a generation
+
+    def _loader_ready(self, generation: Generation, now: float) -> None:
+        self._generations.loaded(generation, now)
+        if generation is self._generations.candidate and not generation.wanted:
+            self._take_over()  # nobody has to get ready
+
+    def _loader_failed(self, generation: Generation, failure: Failure, now: float) -> None:
         generation.failure = failure
-        if generation is self._candidate:
-            self._give_up(generation, failure, now)
+        if generation is self._generations.candidate:
+            self._give_up(failure, now)
 
-    def _loader_exited(self, number: int, status: int, now: float) -> None:
-        generation = self._generations[number]
-        failure = generation.failure or Failure(f"the loader of generation {number} died ({describe(status)})")
-        generation.load = Load.LOST
-        generation.deadline = None
-        for worker in self._workers.of_generation(number):
+    def _loader_exited(self, generation: Generation, status: int, now: float) -> None:
+        for worker in self._workers.of_generation(generation.number):
             if worker.state is State.SPAWNING:
                 self._bury(worker, Cause.FORK_FAILED)
-        if generation is self._candidate:
-            self._give_up(generation, failure, now)
-        elif generation is self._serving and not self.stopping:
-            if now - generation.loader_started_at >= policy.STABLE_UPTIME:
-                generation.loader_failures = 0
-            generation.loader_failures += 1
-            wait = policy.back_off(generation.loader_failures, served=True, jitter=self._jitter())
-            generation.not_before = now + wait
-            self._do(LoaderLost(number, wait, failure))
-        else:
-            del self._generations[number]
+        explained = generation.failure is not None
+        died = Failure(f"the loader of generation {generation.number} died ({describe(status)})")
+        failure = generation.failure or died
+        self._generations.exited(generation)
+        if generation is self._generations.candidate:
+            generation.crashes += 1
+            if self._is_hopeless(generation, explained=explained):
+                self._give_up(failure, now)
+                return
+        elif generation is not self._generations.serving or self.stopping:
+            self._generations.forget(generation)
+            return
+        self._generations.restart_later(generation, failure, jitter=self._jitter(), now=now)
 
-    def _give_up(self, generation: Generation, failure: Failure, now: float) -> None:
+    def _is_hopeless(self, candidate: Generation, *, explained: bool) -> bool:
+        """Whether a candidate is not worth another try: behind it stands one that serves, or it will fail again."""
+        return self._generations.serving is not None or explained or candidate.crashes >= policy.BOOT_CRASHES
+
+    def _give_up(self, failure: Failure, now: float) -> None:
         """The candidate will not get ready: without a generation that serves, that is the end."""
-        if self._serving is not None:
+        if self._generations.serving is not None:
             self._drop_candidate(failure)
-        elif not self.stopping:
-            self._do(BootAbandoned(failure))
+        else:
+            self._do(actions.BootAbandoned(failure))
             self._exit_code = failure.exit_code
             self._stop(now, graceful=False)
 
-    def _drop_candidate(self, failure: Failure) -> None:
-        candidate, self._candidate = self._candidate, None
+    def _drop_candidate(self, failure: Failure, *, superseded: bool = False) -> None:
+        candidate, self._generations.candidate = self._generations.candidate, None
         if candidate is None:
             return
-        if self._serving is not None:
-            self._do(GenerationDropped(candidate.number, self._serving.number, failure))
+        serving = self._generations.serving
+        self._do(actions.GenerationDropped(candidate.number, serving.number if serving else 0, failure, superseded))
         for worker in self._workers.of_generation(candidate.number):
-            if worker.state is State.SPAWNING:
-                worker.parting = Parting.KILL
-            elif worker.state in (State.BOOTING, State.SERVING, State.DRAINING):
-                self._kill(worker, Cause.DROPPED, "its generation was dropped")
-        self._stop_loader(candidate)
+            self._actions += orders.drop(worker, "its generation was dropped")
+        self._generations.stop_loader(candidate)
 
-    def _take_over(self, candidate: Generation) -> None:
-        """Its first worker is ready: the candidate serves, and what came before it is on its way out."""
-        previous, self._serving, self._candidate = self._serving, candidate, None
+    def _take_over(self) -> None:
+        """The candidate has proven itself: it serves, and what came before it is on its way out."""
+        previous, serving = self._generations.promote_candidate()
         if previous is not None:
-            self._do(GenerationTakesOver(candidate.number, previous.number))
-            self._set_wanted(candidate.limits.workers)
-            self._stop_loader(previous)
-
-    def _reload(self, limits: Limits, now: float) -> None:
-        if self._phase is not Phase.RUNNING:
-            return
-        self._drop_candidate(Failure("superseded by a newer reload"))
-        if self._serving is None:
-            self._set_wanted(limits.workers)
-        self._start_candidate(limits, now)
-
-    def _stand_down(self) -> None:
-        if self._serving is not None:
-            self._drop_candidate(Failure("superseded by a request for no workers"))
-        self._set_wanted(0)
+            self._do(actions.GenerationTakesOver(serving.number, previous.number))
+            self._slots.forgive()
+            self._set_wanted(serving.wanted)
+            self._generations.stop_loader(previous)
 
     # The life of a worker
 
@@ -284,226 +237,171 @@ class Arbiter:
         worker.move(Cause.FORKED)
         worker.pid = pid
         worker.deadline = now + worker.limits.boot_timeout
-        worker.look_at = now + worker.limits.timeout if worker.limits.timeout else None
-        if worker.parting is Parting.KILL:
-            self._kill(worker, Cause.DROPPED, "its generation was dropped")
-        elif worker.parting is Parting.DRAIN:
-            self._drain(worker, "no longer wanted", now)
+        heartbeats.watch(worker, now)
+        self._actions += orders.part(worker, now)
+        for cause in worker.heard:
+            self._heard(worker.number, cause, now)
+        if worker.failure is not None:
+            self._boot_failed(worker.number, worker.failure, now)
 
-    def _fork_failed(self, worker: Worker, reason: str, now: float) -> None:
+    def _fork_failed(self, number: int, reason: str, now: float) -> None:
+        worker = self._workers.get(number)
+        if worker is None:
+            return  # its loader is known to be gone
         self._bury(worker, Cause.FORK_FAILED)
         if worker.parting is None:
-            self._failed(worker, Failure(f"worker {worker.number} could not be forked: {reason}"), now)
+            self._failed(worker, Failure(f"worker {number} could not be forked: {reason}"), now)
 
-    def _ready(self, number: int, now: float) -> None:
+    def _heard(self, number: int, cause: Cause, now: float) -> None:
         worker = self._workers.get(number)
         if worker is None:
             return
+        if worker.state is State.SPAWNING:
+            worker.heard.append(cause)
+        elif cause is Cause.READY:
+            self._ready(worker, now)
+        else:
+            self._leaving(worker, now)
+
+    def _ready(self, worker: Worker, now: float) -> None:
+        booted = worker.state is State.BOOTING
         worker.move(Cause.READY)
-        if not worker.serving:
+        if booted:
+            worker.ready_at = now
+            worker.deadline = None
+            candidate = self._generations.candidate
+            if candidate is not None and worker.generation == candidate.number:
+                self._take_over()
+
+    def _boot_failed(self, number: int, failure: Failure, now: float) -> None:
+        worker = self._workers.get(number)
+        if worker is None:
             return
-        worker.ready_at = now
-        worker.deadline = None
-        if self._candidate is not None and worker.generation == self._candidate.number:
-            self._take_over(self._candidate)
+        worker.failure = failure
+        if worker.state is State.BOOTING:
+            worker.deadline = now + policy.QUIT_GRACE
 
     def _leaving(self, worker: Worker, now: float) -> None:
         was_live = worker.live
         worker.move(Cause.LEAVING)
         if was_live:
-            worker.deadline = now + worker.limits.graceful_timeout + policy.DRAIN_MARGIN
+            worker.deadline = orders.drain_deadline(worker, now)
             self._failed(worker, Failure(f"worker {worker.number} drains though nobody here told it to"), now)
 
     def _exited(self, worker: Worker, status: int, now: float) -> None:
-        unexpected = worker.state in (State.BOOTING, State.SERVING)
+        unexpected = worker.live
         self._bury(worker, Cause.EXITED)
-        self._do(Reap(worker.number, worker.pid, status, expected=not unexpected))
+        self._do(actions.Reap(worker.number, worker.pid, status, expected=not unexpected))
         if unexpected:
-            self._failed(worker, worker.failure or Failure(f"worker {worker.number} died ({describe(status)})"), now)
+            # A worker class of somebody else may know gunicorn's exit code 4 (application not found), not our words.
+            died = Failure(f"worker {worker.number} died ({describe(status)})", exit_code=4 if status == 4 else 3)
+            self._failed(worker, worker.failure or died, now)
+
+    def _abort(self, worker: Worker, reason: str, now: float) -> None:
+        was_live = worker.live
+        self._actions += orders.abort(worker, reason, now)
+        if was_live:
+            worker.failure = worker.failure or Failure(f"worker {worker.number} was stuck: {reason}")
+            self._failed(worker, worker.failure, now)
 
     def _failed(self, worker: Worker, failure: Failure, now: float) -> None:
         """A worker left its slot without being told to."""
         if self.stopping:
             return
-        candidate = self._candidate
+        candidate = self._generations.candidate
         if candidate is not None and worker.generation == candidate.number:
             candidate.crashes += 1
-            if self._serving is not None or worker.failure or candidate.crashes >= policy.BOOT_CRASHES:
-                self._give_up(candidate, failure, now)
+            if self._is_hopeless(candidate, explained=worker.failure is not None):
+                self._give_up(failure, now)
                 return
-        slot = self._slots.get(worker.slot)
-        if slot is None:
-            return
-        served = worker.ready_at is not None
-        if worker.ready_at is not None and now - worker.ready_at >= policy.STABLE_UPTIME:
-            slot.failures = 0
-        slot.failures += 1
-        wait = policy.back_off(slot.failures, served=served, jitter=self._jitter())
-        slot.not_before = now + wait
-        if wait:
-            self._do(BackOff(worker.slot, wait, slot.failures, failure))
+        served_for = worker.served_for(now)
+        slot = self._slots.failed(worker.slot, served_for=served_for, jitter=self._jitter(), now=now)
+        if slot is not None and slot.not_before > now:
+            self._do(actions.BackOff(worker.slot, slot.not_before - now, slot.failures, failure))
 
     def _bury(self, worker: Worker, cause: Cause) -> None:
         worker.move(cause)
         worker.deadline = worker.look_at = None
         self._workers.remove(worker)
 
-    # Telling workers to go
-
-    def _drain(self, worker: Worker, reason: str, now: float) -> None:
-        if worker.state is State.SPAWNING:
-            worker.parting = worker.parting or Parting.DRAIN
-            return
-        worker.move(Cause.RETIRED)
-        worker.deadline = now + worker.limits.graceful_timeout + policy.DRAIN_MARGIN
-        self._do(Drain(worker.number, worker.pid, reason))
-
-    def _quit(self, worker: Worker, now: float) -> None:
-        if worker.quit_sent:
-            return
-        if worker.state is not State.DRAINING:
-            worker.move(Cause.RETIRED)
-        worker.quit_sent = True
-        worker.deadline = now + policy.QUIT_GRACE
-        self._do(Quit(worker.number, worker.pid))
-
-    def _abort(self, worker: Worker, reason: str, now: float) -> None:
-        was_live = worker.live
-        worker.move(Cause.STUCK)
-        worker.deadline = now + policy.ABORT_GRACE
-        worker.look_at = None
-        self._do(Abort(worker.number, worker.pid, reason))
-        if was_live:
-            worker.failure = worker.failure or Failure(f"worker {worker.number} was stuck: {reason}")
-            self._failed(worker, worker.failure, now)
-
-    def _kill(self, worker: Worker, cause: Cause, reason: str) -> None:
-        worker.move(cause)
-        worker.deadline = worker.look_at = None
-        self._do(Kill(worker.number, worker.pid, reason))
-
-    def _stop(self, now: float, *, graceful: bool) -> None:
-        if self._phase is Phase.RUNNING:
-            self._phase = Phase.STOPPING
-            self._candidate = None
-            for generation in list(self._generations.values()):
-                self._stop_loader(generation)
-        elif graceful:
-            return
-        for worker in self._workers:
-            if worker.state is State.SPAWNING:
-                worker.parting = Parting.KILL
-            elif worker.state not in (State.BOOTING, State.SERVING, State.DRAINING):
-                continue
-            elif not graceful:
-                self._quit(worker, now)
-            elif worker.state is not State.DRAINING:
-                self._drain(worker, "stop", now)
-
     # Time
 
-    def _tick(self, beats: dict[int, float], now: float) -> None:
-        for generation in list(self._generations.values()):
-            if generation.deadline is not None and generation.deadline <= now:
-                limit = generation.limits.boot_timeout
-                self._stop_loader(generation)
-                if generation is self._candidate:
-                    failure = Failure(f"generation {generation.number} did not load within boot_timeout ({limit:g} s)")
-                    self._give_up(generation, failure, now)
+    def _tick(self, beats: Mapping[int, float], now: float) -> None:
+        due = deadlines.earliest(self._workers, self._generations)
+        late = 0.0 if due is None else now - due
+        if late > policy.PAUSED:
+            deadlines.give_back(self._workers, self._generations, late + policy.MOMENT)
+        for generation in self._generations.overdue(now):
+            limit = generation.limits.boot_timeout
+            failure = Failure(f"generation {generation.number} did not load within boot_timeout ({limit:g} s)")
+            self._generations.stop_loader(generation, failure)
+            if generation is self._generations.candidate:
+                self._give_up(failure, now)
         for worker in self._workers:
-            if worker.number in beats:
-                worker.beat = beats[worker.number]
             if worker.deadline is not None and worker.deadline <= now:
-                self._deadline_passed(worker, now)
-            elif worker.look_at is not None and worker.look_at <= now:
-                self._judge_heartbeat(worker, worker.look_at, now)
+                self._overdue(worker, now)
+            silence = heartbeats.silence(worker, beats.get(worker.number, worker.beat), late=late, now=now)
+            if silence is not None:
+                limit = worker.limits.timeout
+                self._abort(worker, f"its event loop has been silent for {silence:.1f} s (timeout {limit:g} s)", now)
 
-    def _deadline_passed(self, worker: Worker, now: float) -> None:
+    def _overdue(self, worker: Worker, now: float) -> None:
+        complaint = deadlines.complaint(worker)
         match worker.state:
             case State.SPAWNING:
                 worker.deadline = None
-                self._stop_loader(self._generations[worker.generation])
+                self._generations.stop_loader(self._generations[worker.generation], Failure(complaint))
             case State.BOOTING:
-                self._abort(worker, f"not ready within boot_timeout ({worker.limits.boot_timeout:g} s)", now)
-            case State.DRAINING if worker.quit_sent:
-                self._kill(worker, Cause.OVERDUE, "did not quit in time")
-            case State.DRAINING:
-                limit = worker.limits.graceful_timeout
-                self._kill(worker, Cause.OVERDUE, f"did not drain within graceful_timeout ({limit:g} s)")
+                self._abort(worker, complaint, now)
             case _:
-                self._kill(worker, Cause.OVERDUE, "did not die of the abort")
-
-    def _judge_heartbeat(self, worker: Worker, look_at: float, now: float) -> None:
-        timeout = worker.limits.timeout
-        if worker.state not in WATCHED:
-            worker.look_at = None
-        elif not worker.beat:
-            worker.look_at = now + timeout
-        else:
-            beat = policy.forgiven_beat(worker.beat, look_at=look_at, now=now, timeout=timeout)
-            worker.look_at = beat + timeout + policy.BEAT_SLACK
-            if worker.look_at <= now:
-                silence = now - worker.beat
-                self._abort(worker, f"its event loop has been silent for {silence:.1f} s (timeout {timeout:g} s)", now)
+                self._actions += orders.kill(worker, Cause.OVERDUE, complaint)
 
     # From what there is to what there should be
 
     def _capacity(self) -> Capacity:
-        return Capacity(
-            self._workers, self._slots, wanted=self._wanted, serving=self._serving, candidate=self._candidate
-        )
+        return Capacity(self._workers, self._slots, self._generations)
 
     def _settle(self, now: float) -> None:
         if self._phase is Phase.STOPPING and not self._workers and not self._generations:
             self._phase = Phase.DONE
-            self._do(Exit(self._exit_code))
+            self._do(actions.Exit(self._exit_code))
         if self._phase is not Phase.RUNNING:
             return
-        serving = self._serving
-        if serving is not None and serving.load is Load.LOST and serving.not_before <= now:
-            self._start_loader(serving, now)
-        for departure in self._capacity().departures():
-            self._drain(departure.worker, departure.reason, now)
-        self._spawn_from(serving or self._candidate, self._capacity().vacancies(now), now)
-        source = self._candidate or serving
+        self._generations.restart_lost(now)
+        for departure in list(self._capacity().departures()):
+            self._slots.left(departure.worker.slot, served_for=departure.worker.served_for(now))
+            self._actions += orders.drain(departure.worker, departure.reason, now)
+        serving, candidate = self._generations.serving, self._generations.candidate
+        self._spawn_from(serving or candidate, self._capacity().vacancies(now), now)
+        source = candidate or serving
         if serving is not None and source is not None:
             self._spawn_from(source, self._capacity().replacements(now, source.limits.surge), now)
-        self._report_readiness(now)
+        if serving is not None and candidate is None and not serving.reported:
+            self._report_readiness(serving, now)
 
     def _spawn_from(self, generation: Generation | None, slots: list[int], now: float) -> None:
         if generation is None or generation.load is not Load.LOADED:
             return
         for slot in slots:
-            self._slots.setdefault(slot, Slot())
             worker = self._workers.add(
                 slot=slot,
                 generation=generation.number,
                 limits=generation.limits,
                 deadline=now + policy.SPAWN_TIMEOUT,
             )
-            self._do(Spawn(worker.number, generation.number, slot))
+            self._do(actions.Spawn(worker.number, generation.number, slot))
 
-    def _report_readiness(self, now: float) -> None:
-        serving = self._serving
-        if serving is None or serving.reported or self._candidate is not None:
+    def _report_readiness(self, serving: Generation, now: float) -> None:
+        capacity = self._capacity()
+        if not capacity.is_filled():
             return
-        if self._capacity().is_settled(serving):
+        seconds = now - serving.started_at
+        if self._ready_announced and capacity.is_pure():
             serving.reported = True
-            seconds = now - serving.started_at
-            if self._ready_announced:
-                self._do(ReloadFinished(serving.number, self._wanted, seconds))
-            else:
-                self._ready_announced = True
-                self._do(AnnounceReady(self._wanted, seconds))
-
-    def _set_wanted(self, wanted: int, *, first: bool = False) -> None:
-        old, self._wanted = self._wanted, wanted
-        for slot in range(wanted):
-            self._slots.setdefault(slot, Slot())
-        for slot in [slot for slot in self._slots if slot >= wanted]:
-            del self._slots[slot]
-        if first or old != wanted:
-            self._do(WorkersChanged(wanted, None if first else old))
+            self._do(actions.ReloadFinished(serving.number, self.wanted, seconds))
+        elif not self._ready_announced and self.wanted:
+            serving.reported = self._ready_announced = True
+            self._do(actions.AnnounceReady(self.wanted, seconds))
 
     def _do(self, action: Action) -> None:
         self._actions.append(action)

@@ -12,7 +12,10 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """The settings that the core decides by. Times are seconds; zero switches ``timeout`` off."""
+    """The settings that the core decides by.
+
+    Times are seconds. ``timeout`` may be 0, which switches it off; ``boot_timeout`` and ``surge`` may not.
+    """
 
     workers: int = 1
     timeout: float = 30.0
@@ -54,7 +57,11 @@ class LoaderFailed:
 
 @dataclass(frozen=True, slots=True)
 class LoaderExited:
-    """The loader process of a generation was reaped, told to stop or not. It forks no more."""
+    """The loader process of a generation was reaped, told to stop or not. It forks no more.
+
+    What it had said comes before. Workers that were asked of it and that it told nothing of will not be: the core
+    forgets them with this event, and so does the shell.
+    """
 
     generation: int
     status: int
@@ -62,7 +69,10 @@ class LoaderExited:
 
 @dataclass(frozen=True, slots=True)
 class Forked:
-    """A worker that was asked for exists, as a child of the arbiter."""
+    """A worker that was asked for exists, as a child of the arbiter. Comes before its `Exited`.
+
+    What the worker itself says may come earlier: it speaks over a line of its own.
+    """
 
     worker: int
     pid: int
@@ -116,7 +126,11 @@ class Exited:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """A deadline has come. ``beats`` holds each worker's last heartbeat (0: its loop does not run)."""
+    """A deadline has come. ``beats`` holds each worker's last heartbeat (0: its loop does not run).
+
+    Sent after all else that has happened, as soon as `Arbiter.next_deadline` has passed: a tick that comes much later
+    says that the arbiter was held up.
+    """
 
     beats: Mapping[int, float] = field(default_factory=dict)
 
@@ -137,7 +151,7 @@ class ReloadRequested:
 
 @dataclass(frozen=True, slots=True)
 class ScaleRequested:
-    """TTIN (+1) and TTOU (−1); never below one worker."""
+    """TTIN (+1) and TTOU (−1), which leaves at least one worker; where there is none, it changes nothing."""
 
     delta: int
 

@@ -20,7 +20,9 @@ def watch(worker: Worker, now: float) -> None:
 def silence(worker: Worker, beat: float, *, late: float, now: float) -> float | None:
     """For how long a worker has been silent, if that is too long; else None, and the next look is arranged.
 
-    ``late`` is by how much the arbiter itself missed the time of this look.
+    ``late`` is by how much the arbiter itself missed the time of this look. A little: the machine is busy, so a silent
+    worker gets a moment more, but no second one for the same beat. Much: the arbiter was stopped, or the machine
+    suspended; its workers may have been too, so that every beat counts as fresh.
     """
     worker.beat = beat
     if worker.look_at is None:
@@ -29,14 +31,21 @@ def silence(worker: Worker, beat: float, *, late: float, now: float) -> float | 
         worker.look_at = None
         return None
     timeout = worker.limits.timeout
-    if beat:
-        worker.look_at = max(worker.look_at, beat + timeout + policy.BEAT_SLACK)
+    if late > policy.PAUSED:
+        _look_after(worker, now)
+    elif beat:
+        _look_after(worker, beat)
     if worker.look_at > now:
         return None
     if not beat:
         worker.look_at = now + timeout
-        return None
-    counted = policy.counted_beat(beat, late=late, now=now, timeout=timeout, excused=worker.excused_beat == beat)
-    worker.excused_beat = beat
-    worker.look_at = counted + timeout + policy.BEAT_SLACK
+    elif late > policy.LATE and worker.excused_beat != beat:
+        worker.excused_beat = beat
+        worker.look_at = now + policy.MOMENT
     return now - beat if worker.look_at <= now else None
+
+
+def _look_after(worker: Worker, beat: float) -> None:
+    """Look again when ``beat`` will be too old; never sooner than was arranged before."""
+    assert worker.look_at is not None
+    worker.look_at = max(worker.look_at, beat + worker.limits.timeout + policy.BEAT_SLACK)

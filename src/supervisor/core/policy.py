@@ -30,6 +30,9 @@ BEAT_SLACK = 0.5
 LATE = 0.1
 """An arbiter that looks this much later than it wanted to was itself held up."""
 
+MOMENT = 1.0
+"""What a silent worker gets then: time for one more beat."""
+
 PAUSED = 1.0
 """An arbiter that looks this much later was stopped or suspended, and most likely its workers with it."""
 
@@ -47,20 +50,6 @@ def back_off(failures: int, *, served: bool, jitter: float) -> float:
     # The exponent is bounded before it is used: a slot may fail for years.
     grown = FIRST_BACK_OFF * BACK_OFF_FACTOR ** min(step - 1, 32)
     return min(BACK_OFF_CAP, grown * (0.75 + jitter / 2))
-
-
-def counted_beat(beat: float, *, late: float, now: float, timeout: float, excused: bool) -> float:
-    """The heartbeat to judge a silent worker by, when the arbiter looks ``late`` seconds later than it wanted to.
-
-    In time: the beat itself. A little late: the machine is busy, so the worker gets a moment more, but no second one
-    for the same beat (``excused``). Very late: the arbiter was stopped, or the machine suspended; its workers may have
-    been too, so the beat counts as fresh.
-    """
-    if late > PAUSED:
-        return now
-    if late > LATE and not excused:
-        return max(beat, now - timeout + BEAT_SLACK)
-    return beat
 
 
 def scaled(workers: int, delta: int) -> int:

@@ -45,6 +45,10 @@ class Worker:
     def move(self, cause: Cause) -> None:
         self.state = step(self.state, cause)
 
+    def served_for(self, now: float) -> float | None:
+        """For how many seconds it has been ready, or None if it never was."""
+        return None if self.ready_at is None else now - self.ready_at
+
     @property
     def live(self) -> bool:
         """It serves or is about to, and nobody has decided otherwise."""

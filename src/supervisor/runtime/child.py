@@ -25,7 +25,7 @@ from supervisor.runtime.heartbeat import HeartbeatFile
 from supervisor.runtime.linux import set_parent_death_signal
 from supervisor.runtime.server import ServerView, Travelled
 
-DUMP_SIGNAL = signal.Signals(signal.SIGRTMAX - 1)
+DUMP_SIGNAL: int = signal.SIGRTMAX - 1
 """Has the Python stacks written by a C handler, for a worker that is stuck where Python code cannot run."""
 
 

@@ -300,7 +300,7 @@ class PosixSystem:
         channel.close()
 
 
-def _kill(pid: int, signum: signal.Signals) -> None:
+def _kill(pid: int, signum: int) -> None:
     try:
         os.kill(pid, signum)
     except ProcessLookupError:

@@ -104,6 +104,7 @@ class Worker:
         self.aborted = False
         self.nr = 0
         self.stop = Stop.NO
+        self._last_resort = False
         jitter = random.randint(0, max(0, settings.max_requests_jitter))
         self.max_requests = settings.max_requests + jitter if settings.max_requests > 0 else sys.maxsize
 
@@ -186,9 +187,6 @@ class Worker:
         signal.signal(signal.SIGQUIT, self.handle_quit)
         signal.signal(signal.SIGUSR1, self.handle_usr1)
         signal.signal(signal.SIGABRT, self.handle_abort)
-        # A terminal sends these to the whole foreground group; they are the arbiter's business.
-        for name in (signal.SIGHUP, signal.SIGWINCH, signal.SIGUSR2):
-            signal.signal(name, signal.SIG_IGN)
         for name in (signal.SIGTERM, signal.SIGUSR1):
             signal.siginterrupt(name, False)
 
@@ -232,8 +230,9 @@ class Worker:
 
     def _arm_last_resort(self) -> None:
         """Nobody is left to kill this process if it hangs: let the kernel do it."""
-        signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        if signal.alarm(0) == 0 or self.stop == Stop.NO:
+        if not self._last_resort:
+            self._last_resort = True
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
             signal.alarm(math.ceil(self.cfg.graceful_timeout) + 2)
 
     def flush_logs(self) -> None:

@@ -27,7 +27,7 @@ from uvicorn import Config, Server
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-__all__ = ["Config", "H11Protocol", "Server", "ServerState", "draining_websocket", "load", "loop_factory", "websocket_name"]
+__all__ = ["Config", "H11Protocol", "Server", "ServerState", "custom_loop", "draining_websocket", "load", "loop_factory", "websocket_name"]
 
 # How long a WebSocket connection that was told to go may take for its closing handshake, in seconds.
 CLOSING_HANDSHAKE = 2.0
@@ -54,6 +54,12 @@ def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:
         factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
         return factory
     return asyncio.SelectorEventLoop
+
+
+def custom_loop(config: Config) -> asyncio.AbstractEventLoop:
+    """A loop of the class that ``CONFIG_KWARGS`` names by import string; uvicorn knows how since 0.36."""
+    factory = config.get_loop_factory()
+    return factory() if factory is not None else asyncio.new_event_loop()
 
 
 def load(config: Config) -> None:

@@ -9,13 +9,14 @@ from typing import Any
 class Exchange:
     """A request from its head to the end of its application call. Times are seconds of the monotonic clock."""
 
-    __slots__ = ("duration", "method", "response_headers", "scope", "sent", "started", "status", "target")
+    __slots__ = ("cancelled", "duration", "method", "response_headers", "scope", "sent", "started", "status", "target")
 
     def __init__(self, scope: dict[str, Any], method: str, target: str) -> None:
         self.scope = scope
         self.method = method
         self.target = target
         self.started = time.monotonic()
+        self.cancelled = False
         self.duration = 0.0
         self.status = 0
         self.sent = 0

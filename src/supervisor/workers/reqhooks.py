@@ -8,6 +8,7 @@ from http import HTTPStatus
 from typing import Any
 
 from supervisor.hooks import call_hook, positional_limit
+from supervisor.logs.record import environ_of
 from supervisor.workers.journal import Exchange
 
 
@@ -41,33 +42,6 @@ class HookResponse:
             (bytes(name).decode("latin-1"), bytes(value).decode("latin-1")) for name, value in exchange.response_headers
         ]
         self.sent = exchange.sent
-
-
-def environ_of(exchange: Exchange) -> dict[str, Any]:
-    """What a WSGI server would have called the environ, without the streams (PEP 3333)."""
-    scope = exchange.scope
-    client = scope.get("client") or ("", 0)
-    environ: dict[str, Any] = {
-        "REQUEST_METHOD": exchange.method,
-        "RAW_URI": exchange.target,
-        "PATH_INFO": scope.get("path", ""),
-        "SCRIPT_NAME": scope.get("root_path", ""),
-        "QUERY_STRING": bytes(scope.get("query_string", b"")).decode("latin-1"),
-        "SERVER_PROTOCOL": exchange.protocol,
-        "REMOTE_ADDR": client[0],
-        "REMOTE_PORT": str(client[1]),
-        "wsgi.url_scheme": scope.get("scheme", "http"),
-    }
-    server = scope.get("server")
-    if server:
-        environ["SERVER_NAME"], environ["SERVER_PORT"] = server[0], str(server[1])
-    for name, value in scope["headers"]:
-        key = name.decode("latin-1").upper().replace("-", "_")
-        if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
-            key = f"HTTP_{key}"
-        text = value.decode("latin-1")
-        environ[key] = f"{environ[key]},{text}" if key in environ else text
-    return environ
 
 
 class RequestHooks:

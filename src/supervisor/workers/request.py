@@ -27,7 +27,6 @@ class Request(Exchange):
     __slots__ = (
         "app",
         "body",
-        "cancelled",
         "chunked",
         "close_delimited",
         "complete",
@@ -40,13 +39,13 @@ class Request(Exchange):
         "left",
         "more_body",
         "old",
-        "protocol",
+        "connection",
         "task",
     )
 
     def __init__(self, protocol: HttpProtocol, scope: dict[str, Any], target: str, keep_alive: bool, expects: bool) -> None:
         super().__init__(scope, scope["method"], target)
-        self.protocol = protocol
+        self.connection = protocol
         self.app: Any = None
         self.task: asyncio.Task[None] | None = None
         self.old = scope["http_version"] == "1.0"
@@ -64,7 +63,6 @@ class Request(Exchange):
         self.left = 0
         self.complete = False
         self.disconnected = False
-        self.cancelled = False
 
     # -- fed by the protocol
 
@@ -72,7 +70,7 @@ class Request(Exchange):
         """Take a piece of the body."""
         self.body += data
         if len(self.body) > BODY_HIGH_WATER:
-            self.protocol.pause_reading()
+            self.connection.pause_reading()
         self.wake()
 
     def wake(self) -> None:
@@ -89,7 +87,7 @@ class Request(Exchange):
 
     async def run(self) -> None:
         """Call the application, and see to it that the response comes to an end."""
-        shared = self.protocol.shared
+        shared = self.connection.shared
         try:
             result = await self.app(self.scope, self.receive, self.send)
         except BaseException as error:
@@ -107,7 +105,7 @@ class Request(Exchange):
             shared.ended(self)
 
     def _failed(self, error: BaseException) -> None:
-        shared = self.protocol.shared
+        shared = self.connection.shared
         if self.cancelled and isinstance(error, asyncio.CancelledError):
             self._answer(503, "Service Unavailable")
             return
@@ -121,7 +119,7 @@ class Request(Exchange):
         self._answer(500, "Internal Server Error")
 
     def _unfinished(self) -> None:
-        shared = self.protocol.shared
+        shared = self.connection.shared
         if self.status == 0:
             shared.log.error("the ASGI application returned without a response at %s %s", self.method, self.path)
             self._answer(500, "Internal Server Error")
@@ -129,22 +127,22 @@ class Request(Exchange):
             self._end_stream()
         else:
             shared.log.error("the ASGI application returned before its response was complete at %s %s", self.method, self.path)
-            self.protocol.abandon()
+            self.connection.abandon()
 
     def _answer(self, status: int, text: str) -> None:
         """Say on the application's behalf that it failed, if its own response has not begun on the wire."""
         if self.disconnected or self.complete:
             return
         if self.status and self.head is None:
-            self.protocol.abandon()
+            self.connection.abandon()
             return
         self.head = None
         self.status = status
         self.keep_alive = False
         self.sent = len(text)
         self.response_headers = ()
-        default_head = self.protocol.shared.default_head
-        self.protocol.write(response.simple(status, text, default_head, head_only=self.method == "HEAD"))
+        default_head = self.connection.shared.default_head
+        self.connection.write(response.simple(status, text, default_head, head_only=self.method == "HEAD"))
         self._finish()
 
     def _end_stream(self) -> None:
@@ -159,11 +157,11 @@ class Request(Exchange):
         )
         if self.chunked and is_events:
             self.flush_head()
-            self.protocol.write(b"0\r\n\r\n")
+            self.connection.write(b"0\r\n\r\n")
             self.keep_alive = False
             self._finish()
         else:
-            self.protocol.abandon()
+            self.connection.abandon()
 
     # -- ASGI
 
@@ -172,8 +170,8 @@ class Request(Exchange):
         if self.expects_continue:
             self.expects_continue = False
             if self.status == 0 and self.more_body and not self.body:
-                self.protocol.write(response.CONTINUE)
-        told = self.protocol.shared.told
+                self.connection.write(response.CONTINUE)
+        told = self.connection.shared.told
         while True:
             if self.disconnected or self.complete:
                 return {"type": "http.disconnect"}
@@ -181,7 +179,7 @@ class Request(Exchange):
                 break
             if told.is_set() and not self.more_body:
                 return {"type": "http.disconnect"}
-            self.protocol.resume_reading()
+            self.connection.resume_reading()
             if self.event is None:
                 self.event = asyncio.Event()
             self.event.clear()
@@ -189,12 +187,12 @@ class Request(Exchange):
         body = bytes(self.body)
         self.body.clear()
         self.delivered = not self.more_body
-        self.protocol.resume_reading()
+        self.connection.resume_reading()
         return {"type": "http.request", "body": body, "more_body": self.more_body}
 
     async def send(self, message: dict[str, Any]) -> None:
         """The ASGI ``send`` of this request. Once the client is gone, messages are checked no more, but dropped."""
-        protocol = self.protocol
+        protocol = self.connection
         if protocol.write_paused and not self.disconnected:
             await protocol.writable()
         if self.disconnected:
@@ -217,7 +215,7 @@ class Request(Exchange):
             raise InvalidResponse(f"invalid HTTP status {status!r}")
         headers = list(headers)
         head = Head(headers)
-        protocol = self.protocol
+        protocol = self.connection
         parts = [line, *protocol.default_lines(head.kinds), *head.lines]
         bodiless = self.method == "HEAD" or status in (204, 304)
         if head.chunked and not self.old:
@@ -270,7 +268,7 @@ class Request(Exchange):
                     raise InvalidResponse("the response's body is shorter than its content-length")
                 self.left -= size
             self.sent += size
-        protocol = self.protocol
+        protocol = self.connection
         if self.head is not None:
             head, self.head = self.head, None
             if len(body) <= JOIN_LIMIT:
@@ -287,14 +285,14 @@ class Request(Exchange):
         """Write a head that waits for its first piece of body."""
         if self.head is not None:
             head, self.head = self.head, None
-            self.protocol.write(head)
+            self.connection.write(head)
 
     def _finish(self) -> None:
         """The response has ended, well or not: tell everybody who wants to know, once."""
         if self.complete:
             return
         self.complete = True
-        shared = self.protocol.shared
+        shared = self.connection.shared
         if self.status:
             shared.answered()
             if shared.observed:
@@ -305,7 +303,7 @@ class Request(Exchange):
                     shared.hooks.after(self)
         self.body.clear()
         self.wake()
-        self.protocol.request_done(self)
+        self.connection.request_done(self)
 
 
 async def unavailable(scope: dict[str, Any], receive: Any, send: Any) -> None:

@@ -85,6 +85,7 @@ class Shared:
         self.date_header = date_header
 
         self.app_state: dict[str, Any] = {}
+        self.on_answered: Callable[[int], None] = lambda answered: None
         self.upgrade: Callable[[HttpProtocol, bytes], bool] | None = None
         self.draining = False
         self.told = asyncio.Event()
@@ -138,6 +139,7 @@ class Shared:
         """A request was answered, or a WebSocket accepted: count it, and ask for retirement when it is time."""
         self.requests += 1
         self.row.requests = self.requests
+        self.on_answered(self.requests)
         if self.requests >= self.max_requests > 0 and not self._retiring:
             self._retiring = True
             self.link.say_retirement_wanted(f"max_requests: {self.requests} answered")

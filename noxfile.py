@@ -1,0 +1,64 @@
+"""The checks by name: ``nox`` runs tests, lint and types; ``nox -l`` lists all."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2024.10.9"
+nox.options.sessions = ["tests", "lint", "types"]
+nox.options.reuse_existing_virtualenvs = True
+
+ROOT = Path(__file__).parent
+PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
+
+
+@nox.session(python=PYTHONS)
+def tests(session: nox.Session) -> None:
+    """All tests; arguments after ``--`` go to pytest."""
+    session.install("-e", ".[test]")
+    session.run("pytest", "-n", "4", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style and likely mistakes."""
+    session.install("ruff>=0.9")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Types, of the tests as well."""
+    session.install("-e", ".[dev]")
+    session.run("mypy")
+
+
+@nox.session
+@nox.parametrize("uvicorn", ["oldest", "newest"])
+def uvicorn_compat(session: nox.Session, uvicorn: str) -> None:
+    """What we use of uvicorn beyond its public API, on both ends of the supported range."""
+    session.install("-e", ".[test]")
+    if uvicorn == "oldest":
+        session.install(f"uvicorn=={oldest('uvicorn')}")
+    else:
+        session.install("--upgrade", "uvicorn")
+    session.run("pytest", "tests/contracts", "tests/workers", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Write the pages that come from the code, then see that no link between the pages leads nowhere."""
+    session.install("-e", ".[test]")
+    session.run("python", "docs/generate.py")
+    session.run("pytest", "tests/test_docs.py", *session.posargs)
+
+
+def oldest(distribution: str) -> str:
+    """The lower bound of a run-time dependency, read where it is declared."""
+    found = re.search(rf'"{distribution}>=([\d.]+)"', (ROOT / "pyproject.toml").read_text())
+    assert found, f"{distribution} has no lower bound in pyproject.toml"
+    return found.group(1)

@@ -1,0 +1,47 @@
+"""A finished request, as the access log and the request hooks are told of it."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+
+class Record(Protocol):
+    """A finished request. ``scope`` is its ASGI scope, ``target`` what stood on the request line, ``duration`` seconds."""
+
+    scope: dict[str, Any]
+    method: str
+    target: str
+    status: int
+    sent: int
+    duration: float
+    response_headers: Any
+
+    @property
+    def protocol(self) -> str: ...
+
+
+def environ_of(record: Record) -> dict[str, Any]:
+    """What a WSGI server would have called the environ, without the streams (PEP 3333)."""
+    scope = record.scope
+    client = scope.get("client") or ("", 0)
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": record.method,
+        "RAW_URI": record.target,
+        "PATH_INFO": scope.get("path", ""),
+        "SCRIPT_NAME": scope.get("root_path", ""),
+        "QUERY_STRING": bytes(scope.get("query_string", b"")).decode("latin-1"),
+        "SERVER_PROTOCOL": record.protocol,
+        "REMOTE_ADDR": client[0],
+        "REMOTE_PORT": str(client[1]),
+        "wsgi.url_scheme": scope.get("scheme", "http"),
+    }
+    server = scope.get("server")
+    if server:
+        environ["SERVER_NAME"], environ["SERVER_PORT"] = server[0], str(server[1])
+    for name, value in scope["headers"]:
+        key = name.decode("latin-1").upper().replace("-", "_")
+        if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+            key = f"HTTP_{key}"
+        text = value.decode("latin-1")
+        environ[key] = f"{environ[key]},{text}" if key in environ else text
+    return environ

@@ -1,0 +1,364 @@
+"""The life of a worker's event loop: startup, serving, drain, shutdown. Driven by events; idle, it wakes once a second.
+
+Order at TERM: the arbiter is told; listeners are closed, after what waited in their queues was taken; connections are
+answered with ``Connection: close``; idle ones go after a grace. Shortly before ``graceful_timeout`` streams and
+WebSockets are told; then whatever is left is cancelled. The lifespan's shutdown has until two seconds after that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import ssl
+import weakref
+from typing import TYPE_CHECKING, Any, Final
+
+from supervisor.errors import BootError
+from supervisor.workers import engine
+from supervisor.workers.base import Stop
+from supervisor.workers.http import DRAIN_HEAD, HttpProtocol
+from supervisor.workers.instrument import Instrumented
+from supervisor.workers.lifespan import Lifespan
+from supervisor.workers.state import Shared
+from supervisor.workers.tls import build_context
+
+if TYPE_CHECKING:
+    from supervisor.workers.uvicorn import UvicornWorker
+
+TICK: Final = 1.0
+DRAIN_SWEEP: Final = 0.05
+# What may follow `graceful_timeout` before the process is killed is 2 s; some of it is for the end of the process.
+AFTER_GRACE: Final = 1.8
+CANCELLATION: Final = 0.5
+FLUSH: Final = 0.3
+
+
+class Server:
+    """Serves ``config.loaded_app`` on the worker's listeners until the worker is told to stop."""
+
+    def __init__(self, worker: UvicornWorker, config: engine.Config, shared: Shared, http: str) -> None:
+        self.worker = worker
+        self.config = config
+        self.shared = shared
+        self.http = http
+        self.log = shared.log
+        self.loop = asyncio.get_running_loop()
+        self.state = engine.Server(config).server_state
+        self.lifespan = Lifespan(shared.app, config.lifespan, self.log)
+        self.ssl: ssl.SSLContext | None = None
+        self.servers: list[asyncio.AbstractServer] = []
+        self.listeners: list[socket.socket] = []
+        self.accepted: set[asyncio.Task[Any]] = set()
+        self.handshaking: weakref.WeakSet[Any] = weakref.WeakSet()
+        self.stopped = asyncio.Event()
+        self.stop_time = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._next_sweep = 0.0
+        self._arbiter_gone = False
+        timeout = worker.timeout
+        self._interval = min(TICK, timeout / 4) if timeout else TICK
+
+    # -- the tick
+
+    def _tick(self) -> None:
+        self.shared.row.beat()
+        now = self.loop.time()
+        if now >= self._next_sweep:
+            self._next_sweep = now + TICK
+            self._refresh_headers()
+            self._sweep(now)
+        self._timer = self.loop.call_later(self._interval, self._tick)
+
+    def _refresh_headers(self) -> None:
+        self.shared.refresh_date()
+        self.state.default_headers = self.shared.default_headers
+
+    def _sweep(self, now: float) -> None:
+        self.shared.sweep(now)
+        if self.state.connections:
+            for connection in self._foreign_connections("sweep"):
+                connection.sweep(now)
+
+    def _foreign_connections(self, method: str) -> list[Any]:
+        return [connection for connection in self.state.connections if hasattr(connection, method)]
+
+    # -- being told to stop
+
+    def stop_changed(self) -> None:
+        """The worker's ``stop`` has changed. Called by a signal handler."""
+        self.loop.call_soon_threadsafe(self._note_stop)
+
+    def _note_stop(self) -> None:
+        if not self.stop_time:
+            self.stop_time = self.loop.time()
+        self.stopped.set()
+        self.shared.changed.set()
+
+    def _link_readable(self) -> None:
+        link = self.shared.link
+        if link.arbiter_is_gone():
+            self.loop.remove_reader(link.fileno())
+            self._arbiter_gone = True
+            self.log.warning("the arbiter is gone: draining, then exiting")
+            self.worker.request_stop(Stop.GRACEFUL)
+
+    # -- the life
+
+    async def serve(self) -> int:
+        """Start, serve, drain, shut down; return the exit code. Raises `BootError` if the application cannot start."""
+        link = self.shared.link
+        self._tick()
+        self.loop.add_reader(link.fileno(), self._link_readable)
+        try:
+            if self.worker.stop:
+                self._note_stop()
+            if not await self._startup():
+                return 0
+            await self.stopped.wait()
+            if self.worker.stop == Stop.GRACEFUL:
+                await self._drain()
+            await self._drop()
+            await self._shutdown()
+            return 0
+        finally:
+            if not self._arbiter_gone:
+                self.loop.remove_reader(link.fileno())
+            await self._cancel_rest()
+            if self._timer is not None:
+                self._timer.cancel()
+
+    async def _startup(self) -> bool:
+        """Start the application and accept connections; return False if the worker was told to stop meanwhile."""
+        self.ssl = build_context(self.worker.cfg) or self.config.ssl
+        startup = self.loop.create_task(self.lifespan.startup())
+        stopped = self.loop.create_task(self.stopped.wait())
+        await asyncio.wait((startup, stopped), return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
+        if not startup.done():
+            startup.cancel()
+            await self.lifespan.cancel()
+            return False
+        await startup
+        self.shared.app_state = self.lifespan.state
+        self._prepare_protocols()
+        for listener in self.worker.context.listeners:
+            # Two copies: the loop closes its own when it stops accepting, the other one then takes what has queued up.
+            copy = listener.dup()
+            copy.setblocking(False)
+            self.listeners.append(copy)
+            server = await self.loop.create_server(
+                self._make_protocol, sock=listener.dup(), ssl=self.ssl, backlog=self.config.backlog
+            )
+            self.servers.append(server)
+        self.worker.booted = True
+        self.shared.link.say_ready()
+        return True
+
+    async def _shutdown(self) -> None:
+        """The lifespan's shutdown, bounded."""
+        limit = max(self._end() - self.loop.time(), 0.2)
+        try:
+            await asyncio.wait_for(self.lifespan.shutdown(), limit)
+        except TimeoutError:
+            self.log.warning("the application's lifespan shutdown did not end in time and was cancelled")
+
+    def _deadline(self) -> float:
+        return self.stop_time + float(self.worker.cfg.graceful_timeout)
+
+    def _end(self) -> float:
+        """When the process has to be gone."""
+        start = self.loop.time() if self.worker.stop == Stop.QUICK else self._deadline()
+        return start + AFTER_GRACE
+
+    async def _cancel_rest(self) -> None:
+        """Cancel what the application has left running, and close its asynchronous generators; both bounded."""
+        rest = {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
+        for task in rest:
+            task.cancel()
+        if rest:
+            await asyncio.wait(rest, timeout=CANCELLATION)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self.loop.shutdown_asyncgens(), CANCELLATION)
+
+    # -- connections
+
+    def _prepare_protocols(self) -> None:
+        config, shared, state = self.config, self.shared, self.state
+        instrumented = Instrumented(shared.app, shared)
+        config.loaded_app = instrumented
+        shared.other_connections = lambda: len(state.connections)
+        if config.ws_protocol_class is not None:
+            config.ws_protocol_class = engine.draining_websocket(
+                config.ws_protocol_class, lambda: shared.draining, shared.connection_count_changed
+            )
+            shared.upgrade = self._upgrade
+        self._refresh_headers()
+
+    def _make_protocol(self) -> Any:
+        if self.http == "httptools":
+            protocol: Any = HttpProtocol(self.shared, self.loop)
+        else:
+            arguments = {
+                "config": self.config,
+                "server_state": self.state,
+                "app_state": self.lifespan.state,
+                "_loop": self.loop,
+            }
+            if self.http == "h11":
+                from supervisor.workers.h11 import DrainingH11Protocol
+
+                protocol = DrainingH11Protocol(self.shared, **arguments)
+            else:
+                protocol = self.config.http_protocol_class(**arguments)
+        if self.ssl is not None:
+            self.handshaking.add(protocol)
+        return protocol
+
+    def _upgrade(self, connection: HttpProtocol, data: bytes) -> bool:
+        """Hand a connection over to uvicorn's WebSocket class, with the request's head and what followed it."""
+        make: Any = self.config.ws_protocol_class
+        protocol = make(
+            config=self.config, server_state=self.state, app_state=self.lifespan.state, _loop=self.loop
+        )
+        transport = connection.transport
+        protocol.connection_made(transport)
+        transport.set_protocol(protocol)
+        if connection.read_paused:
+            transport.resume_reading()
+        if connection.write_paused:
+            protocol.pause_writing()
+        protocol.data_received(data)
+        return True
+
+    async def _stop_accepting(self) -> None:
+        for server in self.servers:
+            server.close()
+        # Connections that the loop has accepted are made in its next turns.
+        for _ in range(3):
+            await asyncio.sleep(0)
+        for listener in self.listeners:
+            self._take_queued(listener)
+            listener.close()
+
+    def _take_queued(self, listener: socket.socket) -> None:
+        """Accept what waits in the queue of a listener, at most as much as fits into it."""
+        for _ in range(self.config.backlog):
+            try:
+                connection, _ = listener.accept()
+            except ConnectionError:
+                continue
+            except OSError:
+                # EAGAIN: the queue is empty. Anything else (too many files) leaves the rest to the other workers.
+                return
+            connection.setblocking(False)
+            task = self.loop.create_task(self._adopt(connection))
+            self.accepted.add(task)
+            task.add_done_callback(self.accepted.discard)
+
+    async def _adopt(self, connection: socket.socket) -> None:
+        # A client that has gone meanwhile, or whose handshake fails, is no concern of ours.
+        with contextlib.suppress(OSError):
+            await self.loop.connect_accepted_socket(self._make_protocol, connection, ssl=self.ssl)
+
+    # -- drain
+
+    async def _drain(self) -> None:
+        """Let everything that is under way come to its end, until `graceful_timeout` or a more urgent signal."""
+        shared, graceful = self.shared, float(self.worker.cfg.graceful_timeout)
+        shared.link.say_draining()
+        shared.draining = True
+        await self._stop_accepting()
+        for connection in [*shared.connections, *self._foreign_connections("drain")]:
+            connection.drain()
+        for connection in self._unknown_connections():
+            connection.shutdown()
+        deadline = self._deadline()
+        soft = deadline - min(1.0, graceful / 10)
+        grace = self.worker.WEBSOCKET_GRACE
+        sockets_at = soft if grace is None else min(self.stop_time + grace, soft)
+        told = closed = False
+        sweep_at = 0.0
+        while not self._quiet() and self.worker.stop != Stop.QUICK:
+            now = self.loop.time()
+            if now >= deadline:
+                return
+            if now >= sockets_at and not closed:
+                closed = True
+                self._close_websockets()
+            if now >= soft and not told:
+                told = True
+                shared.tell_streams()
+            if now >= sweep_at:
+                sweep_at = now + DRAIN_SWEEP
+                self._sweep(now)
+            await self._changed(min(DRAIN_SWEEP, deadline - now))
+
+    async def _changed(self, timeout: float) -> None:
+        """Wait until a connection or request has ended, or for ``timeout`` seconds."""
+        changed = self.shared.changed
+        changed.clear()
+        timer = self.loop.call_later(timeout, changed.set)
+        await changed.wait()
+        timer.cancel()
+
+    def _quiet(self) -> bool:
+        shared, state = self.shared, self.state
+        if shared.connections or shared.tasks or state.connections or state.tasks or self.accepted:
+            return False
+        # A handshake that failed leaves its protocol to the collector, so it is not waited for without end.
+        waiting = any(protocol.transport is None for protocol in self.handshaking)
+        return not waiting or self.loop.time() > self.stop_time + DRAIN_HEAD
+
+    def _unknown_connections(self) -> list[Any]:
+        """Connections of a protocol class that is not ours, and knows nothing but uvicorn's ``shutdown``."""
+        sockets = self._websockets()
+        return [item for item in self.state.connections if not hasattr(item, "drain") and item not in sockets]
+
+    def _websockets(self) -> list[Any]:
+        return [connection for connection in self.state.connections if hasattr(connection, "lingering")]
+
+    def _close_websockets(self) -> None:
+        for connection in self._websockets():
+            connection.shutdown()
+
+    async def _drop(self) -> None:
+        """Cancel what is left, tell its clients as far as possible, and close all connections; bounded."""
+        shared, state = self.shared, self.state
+        shared.draining = True
+        for server in self.servers:
+            server.close()
+        for listener in self.listeners:
+            listener.close()
+        self._close_websockets()
+        tasks = {*shared.tasks, *state.tasks, *self.accepted}
+        if tasks and self.worker.stop != Stop.QUICK:
+            self._report_cancelled()
+        for exchange in shared.live:
+            exchange.cancelled = True
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks, timeout=CANCELLATION)
+        for connection in [*shared.connections, *state.connections]:
+            connection.transport.close()
+        end = self.loop.time() + FLUSH
+        while (shared.connections or state.connections) and self.loop.time() < end:
+            await self._changed(min(0.02, FLUSH))
+        for connection in [*shared.connections, *state.connections]:
+            connection.transport.abort()
+        if shared.access is not None:
+            shared.access.flush()
+        await asyncio.sleep(0)
+
+    def _report_cancelled(self) -> None:
+        live = sorted(self.shared.live, key=lambda exchange: exchange.started)
+        shown = ", ".join(f"{exchange.method} {exchange.path} ({exchange.age():.1f} s)" for exchange in live[:10])
+        more = f" and {len(live) - 10} more" if len(live) > 10 else ""
+        self.log.warning(
+            "graceful_timeout of %s s is over: cancelling %d requests: %s%s",
+            self.worker.cfg.graceful_timeout,
+            len(live),
+            shown,
+            more,
+        )

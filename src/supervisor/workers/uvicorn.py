@@ -1,0 +1,158 @@
+"""The default worker class: ASGI on uvicorn's engine, with httptools and uvloop where they are installed."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import importlib.util
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from supervisor.logs.access import AccessLog
+from supervisor.protocols import WorkerContext
+from supervisor.workers import engine
+from supervisor.workers.base import Worker
+from supervisor.workers.journal import Exchange
+from supervisor.workers.proxy import Forwarded
+from supervisor.workers.reqhooks import RequestHooks
+from supervisor.workers.server import Server
+from supervisor.workers.state import Limits, Shared
+
+
+class UvicornWorker(Worker):
+    """Serves an ASGI application with an event loop of its own.
+
+    Derive from it to change what uvicorn is configured with. ``CONFIG_KWARGS`` holds arguments of `uvicorn.Config`, which
+    win over the settings::
+
+        class QuietWorker(UvicornWorker):
+            CONFIG_KWARGS = {"loop": "asyncio", "server_header": False}
+
+    ``WEBSOCKET_GRACE`` is how many seconds after TERM WebSockets are closed with code 1012; None leaves them as long as
+    requests, until shortly before ``graceful_timeout``.
+    """
+
+    CONFIG_KWARGS: ClassVar[dict[str, Any]] = {"loop": "auto", "http": "auto"}
+    WEBSOCKET_GRACE: ClassVar[float | None] = None
+
+    def __init__(self, context: WorkerContext) -> None:
+        super().__init__(context)
+        settings = context.settings
+        arguments: dict[str, Any] = {
+            "app": None,
+            "loop": "auto",
+            "http": "auto",
+            "ws": "auto",
+            "ws_max_size": settings.websocket_max_message_size or 1 << 40,
+            "lifespan": settings.asgi_lifespan,
+            "log_config": None,
+            "access_log": False,
+            "workers": 1,
+            "root_path": settings.root_path or "",
+            "proxy_headers": True,
+            "forwarded_allow_ips": settings.forwarded_allow_ips,
+            "limit_concurrency": settings.worker_connections or None,
+            "timeout_keep_alive": settings.keepalive,
+            "backlog": settings.backlog,
+            **self.CONFIG_KWARGS,
+        }
+        if arguments["loop"] == "auto":
+            arguments["loop"] = settings.asgi_loop
+        self.loop_name: Any = arguments["loop"]
+        if arguments["ws"] == "auto":
+            arguments["ws"] = engine.websocket_name()
+        if arguments["http"] == "auto":
+            arguments["http"] = "httptools" if importlib.util.find_spec("httptools") else "h11"
+        self._trusts_proxies = bool(arguments["proxy_headers"])
+        # Trust in proxies is our own: decided once per connection, and for all protocols alike.
+        arguments["proxy_headers"] = False
+        if arguments["http"] in ("httptools", "h11"):
+            self.http_name: str = arguments["http"]
+            arguments["http"] = asyncio.Protocol
+        else:
+            self.http_name = "custom"
+        self.config = engine.Config(**arguments)
+        self.shared: Shared | None = None
+        self._server: Server | None = None
+
+    def load_wsgi(self) -> None:
+        super().load_wsgi()
+        self.config.app = self.wsgi
+        engine.load(self.config)
+
+    def serve(self) -> int:
+        """Run the event loop until the worker was told to stop and has drained."""
+        factory = self._loop_factory()
+        loop = factory()
+        asyncio.set_event_loop(loop)
+        try:
+            return loop.run_until_complete(self._main(loop))
+        finally:
+            self.context.row.rest()
+            asyncio.set_event_loop(None)
+            loop.close()
+
+    async def _main(self, loop: asyncio.AbstractEventLoop) -> int:
+        self.shared = shared = self._make_shared(loop)
+        self._server = Server(self, self.config, shared, self.http_name)
+        return await self._server.serve()
+
+    def _make_shared(self, loop: asyncio.AbstractEventLoop) -> Shared:
+        config, settings, context = self.config, self.cfg, self.context
+        access = None
+        if context.access_log.handlers or (context.access_log.propagate and context.access_log.hasHandlers()):
+            access = AccessLog(context.access_log, settings.access_log_format, loop.call_soon)
+        forwarded = None
+        if self._trusts_proxies:
+            forwarded = Forwarded(config.forwarded_allow_ips, settings.secure_scheme_headers)
+        limits = Limits(
+            keepalive=config.timeout_keep_alive,
+            concurrency=config.limit_concurrency or 0,
+            request_line=settings.limit_request_line,
+            request_fields=settings.limit_request_fields,
+            request_field_size=settings.limit_request_field_size,
+        )
+        shared = Shared(
+            app=config.loaded_app,
+            log=context.log,
+            row=context.row,
+            link=context.link,
+            limits=limits,
+            root_path=config.root_path,
+            forwarded=forwarded,
+            access=access,
+            hooks=RequestHooks.of(self, context.log, settings),
+            max_requests=self.max_requests if settings.max_requests > 0 else 0,
+            fixed_headers=list(config.encoded_headers),
+            date_header=config.date_header,
+        )
+        shared.on_answered = self._count
+        return shared
+
+    def _count(self, answered: int) -> None:
+        self.nr = answered
+
+    def _loop_factory(self) -> Callable[[], asyncio.AbstractEventLoop]:
+        if self.loop_name in ("auto", "asyncio", "uvloop"):
+            return engine.loop_factory(self.loop_name)
+        return functools.partial(engine.custom_loop, self.config)
+
+    # -- what the base class asks for
+
+    def stop_changed(self) -> None:
+        if self._server is not None:
+            self._server.stop_changed()
+
+    def live_requests(self) -> list[Exchange]:
+        return list(self.shared.live) if self.shared is not None else []
+
+    def flush_logs(self) -> None:
+        if self.shared is not None and self.shared.access is not None:
+            self.shared.access.flush()
+        super().flush_logs()
+
+
+class UvicornH11Worker(UvicornWorker):
+    """The same in pure Python: h11 instead of httptools, asyncio's own event loop instead of uvloop."""
+
+    CONFIG_KWARGS: ClassVar[dict[str, Any]] = {"loop": "asyncio", "http": "h11"}
