@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 
 import click
@@ -16,6 +15,7 @@ from supervisor.config.load import Inputs, load
 from supervisor.config.render import print_config
 from supervisor.config.settings import Settings
 from supervisor.errors import ConfigError, SupervisorError
+from supervisor.version import __version__
 
 DISTRIBUTION = "asgi-supervisor"
 
@@ -28,7 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog = _program()
         with flags.command(prog).make_context(prog, arguments) as context:
             if context.params["version"]:
-                click.echo(f"{DISTRIBUTION} (version {version()})")
+                click.echo(f"{DISTRIBUTION} (version {__version__})")
                 return 0
             return _run(flags.read(context))
     except click.exceptions.Exit as done:
@@ -39,14 +39,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SupervisorError as error:
         report(error)
         return error.exit_code
-
-
-def version() -> str:
-    """The version of the installed distribution."""
-    try:
-        return metadata.version(DISTRIBUTION)
-    except metadata.PackageNotFoundError:
-        return "unknown"
 
 
 def report(error: SupervisorError) -> None:

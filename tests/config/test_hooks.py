@@ -27,6 +27,18 @@ def four(a: Any, b: Any, c: Any, d: Any) -> Any:
     return a, b, c, d
 
 
+def keyword_only(server: Any, *, extra: int = 1) -> Any:
+    return server, extra
+
+
+def demanding(server: Any, *, extra: int) -> Any:
+    return server, extra
+
+
+def variadic(*arguments: Any) -> Any:
+    return arguments
+
+
 class Object:
     def __call__(self, server: Any) -> Any:
         return server
@@ -49,8 +61,8 @@ class Object:
         Object.static,
         Object().method,
         functools.partial(two, 1),
-        lambda server, *, extra=1: None,
-        lambda *arguments: None,
+        keyword_only,
+        variadic,
         "os.fspath",
         "logging.config.dictConfig",
     ],
@@ -65,7 +77,7 @@ def test_callables_with_one_argument(value: Any) -> None:
         ("on_exit", two, r"^must accept 1 argument \(server\): <function two"),
         ("post_fork", one, r"^must accept 2 arguments \(server, worker\): <function one"),
         ("nworkers_changed", two, r"^must accept 3 arguments \(server, new_value, old_value\)"),
-        ("on_exit", lambda server, *, extra: None, "^must accept 1 argument"),
+        ("on_exit", demanding, "^must accept 1 argument"),
         ("on_exit", 5, "^must be callable, not 5$"),
         ("on_exit", "nothing", "^must be a callable or an import string such as package.module.name, not 'nothing'"),
         ("on_exit", "os.no_such_thing", "^cannot be found: the module os has no attribute 'no_such_thing'"),

@@ -37,7 +37,12 @@ def test_misspelt_settings(start: Start, name: str, meant: str) -> None:
 
 @pytest.mark.parametrize(
     ("name", "meant"),
-    [("after_fork", "post_fork"), ("worker_start", "post_worker_init"), ("on_start", None), ("post_forks", "post_fork")],
+    [
+        ("after_fork", "post_fork"),
+        ("worker_start", "post_worker_init"),
+        ("on_start", None),
+        ("post_forks", "post_fork"),
+    ],
 )
 def test_functions_that_look_like_hooks(start: Start, name: str, meant: str | None) -> None:
     start.write("gunicorn.conf.py", f"def {name}(server, worker):\n    pass\n")

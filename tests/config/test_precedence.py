@@ -41,9 +41,7 @@ def test_each_layer_wins_over_the_one_before(start: Start) -> None:
         ("FORWARDED_ALLOW_IPS", "10.0.0.0/8, *", "forwarded_allow_ips", ["10.0.0.0/8", "*"]),
     ],
 )
-def test_variables_that_feed_the_defaults(
-    start: Start, variable: str, value: str, name: str, expected: object
-) -> None:
+def test_variables_that_feed_the_defaults(start: Start, variable: str, value: str, name: str, expected: object) -> None:
     settings = start.load(environ={variable: value})
     assert settings.settings[name].value == expected
     assert settings.source(name) == f"environment {variable}"

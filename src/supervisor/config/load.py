@@ -132,7 +132,9 @@ class _Resolution:
         if len(self.problems) == 1:
             raise ConfigError(f"{self.problems[0]}.")
         if self.problems:
-            raise ConfigError(f"The settings cannot be used: {len(self.problems)} problems.", detail="\n".join(self.problems))
+            raise ConfigError(
+                f"The settings cannot be used: {len(self.problems)} problems.", detail="\n".join(self.problems)
+            )
 
     def _origin(self, name: str) -> str:
         return self.inputs.sources.get(name, f"argument {name}")

@@ -1,95 +1,157 @@
-"""A line between two processes: whole messages, in order, with file descriptors (unix(7), SOCK_SEQPACKET).
+"""Messages between the arbiter and its loaders and workers, over a pair of connected sockets.
 
-One packet is a JSON object on one line, and after the line break the payload. Neither side ever waits for the other, but
-for `Channel.receive_blocking`; the end of file means that the peer is gone.
+``AF_UNIX`` with ``SOCK_SEQPACKET`` keeps message boundaries, reports the death of the peer as an end of file, and
+carries descriptors (unix(7)). A packet is one line of JSON, ``["kind", {fields}]``, followed by ``payload`` bytes.
 """
 
 from __future__ import annotations
 
-import array
+import errno
 import json
 import os
+import select
 import socket
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Final, TypeAlias
 
-MAX_PACKET = 120 * 1024
-"""Bytes of one message. A packet goes in one piece, so it has to fit into the default send buffer (208 KiB)."""
+from supervisor.errors import SupervisorError
 
-MAX_FDS = 250
-"""Descriptors with one message; the kernel takes 253 (SCM_MAX_FD)."""
+JSON: TypeAlias = "None | bool | int | float | str | Sequence[JSON] | Mapping[str, JSON]"
+
+MAX_PACKET: Final = 120 * 1024
+"""Bytes of the longest packet. A packet must fit into the send buffer, 208 KiB by default, at once (unix(7))."""
+
+MAX_TEXT: Final = 100 * 1024
+"""Bytes that `as_payload` leaves of a text."""
+
+MAX_FDS: Final = 253
+"""Descriptors that one packet can carry: ``SCM_MAX_FD`` of the kernel (unix(7))."""
+
+_PACKETS_A_CALL: Final = 512  # more than fit into a default receive buffer; a peer that floods cannot hold `receive` up
+_ANCILLARY: Final = socket.CMSG_SPACE(MAX_FDS * 4)
+_PEER_GONE: Final = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ECONNREFUSED, errno.ENOTCONN})
+
+
+class ChannelError(SupervisorError):
+    """Descriptors that a trusted peer sent could not be received, or a message could not be sent."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """What the peer said. The descriptors belong to the receiver."""
+    """One message. Whoever takes ``fds`` owns them: they close on exec, and are its to close."""
 
     kind: str
-    fields: Mapping[str, Any]
+    fields: Mapping[str, JSON] = field(default_factory=dict)
     payload: bytes = b""
-    fds: tuple[int, ...] = ()
+    fds: Sequence[int] = ()
+
+    def text(self, name: str, default: str = "") -> str:
+        """The field if it is a string, else ``default``: a peer may have sent anything."""
+        value = self.fields.get(name)
+        return value if isinstance(value, str) else default
+
+    def integer(self, name: str, default: int = 0) -> int:
+        """The field if it is an integer, else ``default``."""
+        value = self.fields.get(name)
+        return value if isinstance(value, int) and not isinstance(value, bool) else default
+
+    @property
+    def payload_text(self) -> str:
+        """The payload as text; what is no UTF-8 shows as replacement characters."""
+        return self.payload.decode("utf-8", "replace")
 
 
 class Channel:
-    """One end of the line."""
+    """One end of a line between two processes. No method but `receive_blocking` ever blocks.
 
-    def __init__(self, sock: socket.socket) -> None:
+    The peer is gone when *every* copy of its end is closed: after a fork each process closes the end that it does not
+    use. What a peer said before it went can still be received: read until `at_eof`.
+
+    A packet that makes no sense is dropped and counted in `malformed`. An end that takes no descriptors offers the
+    kernel no room for any, so that none can be forced on it (cmsg(3), recvmsg(2)).
+    """
+
+    def __init__(self, sock: socket.socket, *, takes_fds: bool = False) -> None:
+        """Take over ``sock``, a connected ``SOCK_SEQPACKET`` socket."""
+        sock.setblocking(False)
         self._sock = sock
-        self._queue: deque[tuple[bytes, tuple[int, ...]]] = deque()
-        self.at_eof = False
+        self._takes_fds = takes_fds
+        self._queue: deque[tuple[bytes, list[int]]] = deque()
         self.peer_gone = False
+        self.at_eof = False
+        self.malformed = 0
 
     @classmethod
     def pair(cls) -> tuple[Channel, Channel]:
-        """Both ends; neither is inherited by programs that are executed."""
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        ours.setblocking(False)
-        theirs.setblocking(False)
-        return cls(ours), cls(theirs)
+        """Two connected ends, near (kept by the arbiter) and far (for its child); both close on exec.
 
-    @classmethod
-    def from_fd(cls, fd: int) -> Channel:
-        """The end that came as a descriptor, which belongs to the channel from now on."""
-        sock = socket.socket(fileno=fd)
-        sock.setblocking(False)
-        return cls(sock)
+        Messages go both ways. Descriptors go from near to far only: what a worker sends cannot fill the arbiter.
+        """
+        near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        return cls(near), cls(far, takes_fds=True)
 
     def fileno(self) -> int:
+        """The socket's descriptor: readable for messages and at the end of file. -1 once closed."""
         return self._sock.fileno()
+
+    def close(self) -> None:
+        """Close this process' copy of the end, and forget what is still queued. Closing twice is fine."""
+        self._forget_queue()
+        self._sock.close()
 
     @property
     def wants_write(self) -> bool:
-        """Whether messages wait for the kernel to take them: call `flush` when the descriptor is writable."""
+        """Whether messages are queued: watch for writability and call `flush`."""
         return bool(self._queue)
 
     def send(
-        self, kind: str, fields: Mapping[str, Any] | None = None, *, payload: bytes = b"", fds: Sequence[int] = ()
+        self,
+        kind: str,
+        fields: Mapping[str, JSON] | None = None,
+        *,
+        payload: bytes = b"",
+        fds: Sequence[int] = (),
     ) -> None:
-        """Say something. What the kernel does not take now is kept, with duplicates of the descriptors.
+        """Send a message, or queue it, in order, when the kernel takes no more now.
 
-        A peer that is gone is not an error. Raises `ValueError` if the message is too large.
+        ``fds`` stay the caller's: the message holds duplicates for as long as it is queued. Nothing happens, and
+        nothing is raised, when the peer is gone (`peer_gone`).
+
+        Raises:
+            ValueError: the packet is longer than `MAX_PACKET`, or carries more than `MAX_FDS` descriptors.
+            ChannelError: the kernel refuses the message for another reason than a full buffer.
         """
-        packet = json.dumps({"kind": kind, **(fields or {})}, separators=(",", ":")).encode() + b"\n" + payload
-        if len(packet) > MAX_PACKET or len(fds) > MAX_FDS:
-            raise ValueError(f"a {kind} message of {len(packet)} bytes and {len(fds)} descriptors is too large")
-        if self.peer_gone:
-            return
-        if self._queue or not self._offer(packet, tuple(fds)):
-            self._queue.append((packet, tuple(os.dup(fd) for fd in fds)))
+        packet = json.dumps([kind, fields or {}], separators=(",", ":")).encode() + b"\n" + payload
+        if len(packet) > MAX_PACKET:
+            raise ValueError(f"message {kind!r} has {len(packet)} bytes, more than {MAX_PACKET}")
+        if len(fds) > MAX_FDS:
+            raise ValueError(f"message {kind!r} carries {len(fds)} descriptors, more than {MAX_FDS}")
+        if self._queue or not self._sent(packet, fds):
+            self._queue.append((packet, [_duplicate(fd) for fd in fds]))
 
     def flush(self) -> None:
-        """Send what was kept, as far as the kernel takes it."""
-        while self._queue and self._offer(*self._queue[0]):
-            _close_all(self._queue.popleft()[1])
-        if self.peer_gone:
-            self._forget_queue()
+        """Send what is queued, as far as the kernel takes it. Call it when the descriptor is writable."""
+        while self._queue:
+            packet, fds = self._queue[0]
+            if not self._sent(packet, fds):
+                return
+            if self._queue:  # a peer found gone has emptied it
+                self._queue.popleft()
+                _close_all(fds)
 
     def receive(self) -> list[Message]:
-        """All messages that have arrived. Sets ``at_eof`` once the peer is gone."""
-        messages = []
-        while not self.at_eof:
+        """All messages that are waiting, up to 512: the descriptor stays readable for more. Never raises for what
+        an untrusted peer does. Sets `at_eof` when nothing will follow.
+
+        Raises:
+            ChannelError: on an end that takes descriptors, when some could not be received (``RLIMIT_NOFILE``).
+        """
+        messages: list[Message] = []
+        for _ in range(_PACKETS_A_CALL):
+            if self.at_eof:
+                break
             try:
                 message = self._receive_one()
             except BlockingIOError:
@@ -99,75 +161,106 @@ class Channel:
         return messages
 
     def receive_blocking(self) -> Message | None:
-        """The next message, or None when the peer is gone. Waits for it."""
-        self._sock.setblocking(True)
-        try:
-            while not self.at_eof:
-                if message := self._receive_one():
-                    return message
-            return None
-        finally:
-            self._sock.setblocking(False)
+        """Wait for the next message; None at the end of file. Sends what is queued while it waits."""
+        while not self.at_eof:
+            try:
+                message = self._receive_one()
+            except BlockingIOError:
+                self._wait()
+                continue
+            if message is not None:
+                return message
+        return None
 
-    def close(self) -> None:
-        """Hang up. May be called again."""
-        self._forget_queue()
-        self._sock.close()
+    def _wait(self) -> None:
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN | (select.POLLOUT if self._queue else 0))
+        poll.poll()
+        self.flush()
 
-    def _offer(self, packet: bytes, fds: tuple[int, ...]) -> bool:
-        """Whether the message is done with: taken by the kernel, or of no use any more."""
-        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", fds))] if fds else []
+    def _sent(self, packet: bytes, fds: Sequence[int]) -> bool:
+        """Whether the packet is dealt with, because the kernel took it or because nobody will ever read it."""
+        if self.peer_gone:
+            return True
         try:
-            self._sock.sendmsg([packet], rights, socket.MSG_NOSIGNAL)
+            socket.send_fds(self._sock, [packet], list(fds), socket.MSG_NOSIGNAL)
         except BlockingIOError:
             return False
-        except OSError:
+        except OSError as error:
+            if error.errno not in _PEER_GONE:
+                raise ChannelError(f"cannot send a message of {len(packet)} bytes, {len(fds)} descriptors: {error}") from error
             self.peer_gone = True
+            self._forget_queue()
         return True
 
     def _receive_one(self) -> Message | None:
-        """A message, or None for the end of the file and for what is none: the peer is not trusted to talk sense."""
-        room = socket.CMSG_SPACE(MAX_FDS * array.array("i").itemsize)
+        """The next packet as a message; None for one that was dropped and for the end of file."""
+        fds: list[int] = []
         try:
-            packet, ancillary, flags, _ = self._sock.recvmsg(MAX_PACKET, room, socket.MSG_CMSG_CLOEXEC)
-        except ConnectionError:
-            packet, ancillary, flags = b"", [], 0
-        fds = _descriptors(ancillary)
-        if not packet:
-            self.at_eof = self.peer_gone = True
-            _close_all(fds)
+            packet, ancillary, flags, _ = self._sock.recvmsg(MAX_PACKET, _ANCILLARY if self._takes_fds else 0)
+        except ConnectionResetError:
+            # The peer closed without reading all that it was sent. Its own last messages are still to come.
+            self.peer_gone = True
             return None
-        head, _, payload = packet.partition(b"\n")
-        try:
-            fields = json.loads(head)
-            kind = str(fields.pop("kind"))
-        except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
-            kind = ""
-        if not kind or flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
-            _close_all(fds)
+        for level, kind, data in ancillary:
+            if (level, kind) == (socket.SOL_SOCKET, socket.SCM_RIGHTS):
+                fds.extend(memoryview(data)[: len(data) // 4 * 4].cast("i"))
+        if not packet and self._hung_up():
+            self.peer_gone = self.at_eof = True
             return None
-        return Message(kind, fields, payload, fds)
+        if self._takes_fds and flags & socket.MSG_CTRUNC:
+            _close_all(fds)
+            raise ChannelError("cannot receive all descriptors of a message: too many open files (RLIMIT_NOFILE)")
+        message = None if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC) else _parse(packet, fds)
+        if message is None:
+            _close_all(fds)
+            self.malformed += 1
+        return message
+
+    def _hung_up(self) -> bool:
+        """Whether an empty packet is the end of file, and not just an empty packet."""
+        poll = select.poll()
+        poll.register(self._sock, select.POLLRDHUP)
+        return bool(poll.poll(0))
 
     def _forget_queue(self) -> None:
         while self._queue:
             _close_all(self._queue.popleft()[1])
 
 
-def trim(text: str, limit: int = 64 * 1024) -> str:
-    """The text, or its beginning and its end if it has more than ``limit`` characters."""
-    if len(text) <= limit:
-        return text
-    half = (limit - 60) // 2
-    left_out = len(text) - 2 * half
-    return f"{text[:half]}\n[... {left_out} characters left out ...]\n{text[-half:]}"
+def as_payload(text: str, limit: int = MAX_TEXT) -> bytes:
+    """``text`` as UTF-8 of at most ``limit`` bytes. Of a longer one head and tail stay, so that a traceback keeps
+    both where it began and what was raised."""
+    data = text.encode("utf-8", "backslashreplace")
+    if len(data) <= limit:
+        return data
+    mark = f"\n[... {len(data)} bytes in all ...]\n".encode()
+    room = max(limit - len(mark), 0)
+    head, tail = data[: room // 2], data[len(data) - (room - room // 2) :]
+    return (_whole(head) + mark + _whole(tail))[:limit]
 
 
-def _descriptors(ancillary: Sequence[tuple[int, int, bytes]]) -> tuple[int, ...]:
-    fds = array.array("i")
-    for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
-            fds.frombytes(data[: len(data) - len(data) % fds.itemsize])
-    return tuple(fds)
+def _whole(data: bytes) -> bytes:
+    """Without the halves of characters at the ends of a cut."""
+    return data.decode("utf-8", "ignore").encode()
+
+
+def _parse(packet: bytes, fds: Sequence[int]) -> Message | None:
+    head, _, payload = packet.partition(b"\n")
+    try:
+        match json.loads(head):
+            case [str(kind), dict(fields)]:
+                return Message(kind, fields, payload, tuple(fds))
+    except (ValueError, RecursionError):  # no JSON, no UTF-8, or brackets without end
+        pass
+    return None
+
+
+def _duplicate(fd: int) -> int:
+    # 3 and up, so that a queued message never takes the place of a standard stream (fcntl(2))
+    import fcntl
+
+    return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
 
 
 def _close_all(fds: Sequence[int]) -> None:

@@ -20,7 +20,7 @@ from supervisor.hooks import run_hook
 from supervisor.logs.setup import Logs
 from supervisor.protocols import WorkerContext, WorkerLike
 from supervisor.runtime import titles
-from supervisor.runtime.channel import Channel, Message, trim
+from supervisor.runtime.channel import Channel, Message, as_payload
 from supervisor.runtime.heartbeat import HeartbeatFile
 from supervisor.runtime.linux import set_parent_death_signal
 from supervisor.runtime.server import ServerView, Travelled
@@ -58,8 +58,8 @@ class Link:
         self._channel.send("ready")
 
     def say_boot_failed(self, summary: str, detail: str, exit_code: int) -> None:
-        fields = {"summary": trim(summary, 1000), "exit_code": exit_code}
-        self._channel.send("boot_failed", fields, payload=trim(detail).encode())
+        fields = {"summary": summary[:1000], "exit_code": exit_code}
+        self._channel.send("boot_failed", fields, payload=as_payload(detail))
 
     def say_retirement_wanted(self, reason: str) -> None:
         self._channel.send("retirement_wanted", {"reason": reason})
@@ -86,8 +86,7 @@ def become_worker(inherited: Inheritance, message: Message, *, gate: int) -> NoR
 def _live(inherited: Inheritance, message: Message) -> int:
     settings = inherited.settings
     channel_fd, heartbeat_fd, *listener_fds = message.fds
-    channel = Channel.from_fd(channel_fd)
-    link = Link(channel)
+    link = Link(Channel(socket.socket(fileno=channel_fd)))
     _reset_signals()
     # The line to the arbiter tells of its death as soon as the event loop runs; the kernel does before that.
     set_parent_death_signal(signal.SIGTERM)
@@ -99,14 +98,14 @@ def _live(inherited: Inheritance, message: Message) -> int:
     faulthandler.register(DUMP_SIGNAL, file=dump_fd, all_threads=True)
     gc.enable()
     random.seed()
-    number = int(message.fields["worker"])
+    number = message.integer("worker")
     titles.set_title("worker", settings.proc_name, str(number))
     travelled = _unpack(message.payload, inherited)
     listeners = [socket.socket(fileno=fd) for fd in listener_fds]
     server = ServerView(settings, travelled, listeners=listeners, log=inherited.logs.error, pid=inherited.arbiter_pid)
     context = WorkerContext(
         age=number,
-        slot=int(message.fields["slot"]),
+        slot=message.integer("slot"),
         generation=inherited.generation,
         arbiter_pid=inherited.arbiter_pid,
         settings=settings,
@@ -157,11 +156,11 @@ def _reset_signals() -> None:
         signal.signal(number, _leave_at_once)
 
 
-def _take_no_notice(signum: int, frame: object) -> None:
+def _take_no_notice(_signum: int, _frame: object) -> None:
     """A signal that a worker leaves to the arbiter."""
 
 
-def _leave_at_once(signum: int, frame: object) -> None:
+def _leave_at_once(_signum: int, _frame: object) -> None:
     os._exit(0)
 
 

@@ -1,49 +1,58 @@
-"""A worker's page of shared memory: its heartbeat, its row of the scoreboard, and room for its crash handler.
+"""The heartbeat of a worker and its row of the scoreboard: an unlinked file that both sides map.
 
-One unlinked file per worker, in memory where possible (``/dev/shm``), mapped on both sides. A store is one aligned
-write of eight bytes and no system call, so that the event loop can afford it.
+Page 0 holds the row in cells of 8 bytes. A store is one aligned write, so a reader sees the old value or the new one,
+never half of each, and it costs no system call. From page 1 on there is room for what `faulthandler` writes.
 """
 
 from __future__ import annotations
 
+import errno
+import math
 import mmap
 import os
 import tempfile
-import time
+from time import monotonic
+from typing import Final
 
 from supervisor.errors import ConfigError
 
-PAGE = mmap.PAGESIZE
-DUMP_LIMIT = 64 * 1024
-SHARED_MEMORY = "/dev/shm"
+MAX_DUMP: Final = 256 * 1024
+"""Bytes that `HeartbeatFile.read_dump` reads at most."""
 
-_BEAT = 0
-_REQUESTS, _IN_FLIGHT, _CONNECTIONS = 1, 2, 3
+_PAGE: Final = mmap.PAGESIZE
+_NO_TMPFILE: Final = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT})
+_BEAT, _REQUESTS, _IN_FLIGHT, _CONNECTIONS = range(4)
 
 
 class HeartbeatFile:
-    """The page, as either side sees it. It implements `supervisor.protocols.Row`."""
+    """One worker's `supervisor.protocols.Row`, and the place of its last words.
+
+    Counters are 64-bit integers. The clock is `time.monotonic`, which is one for all processes of a machine
+    (clock_gettime(2), ``CLOCK_MONOTONIC``); it stands still while the machine is suspended.
+    """
+
+    __slots__ = ("_cells", "_clock", "_map", "fd")
 
     def __init__(self, fd: int) -> None:
+        """Map ``fd`` and own it."""
         self.fd = fd
-        self._map = mmap.mmap(fd, PAGE)
-        # A loader, and its workers, would keep the pages of all workers that it was forked beside.
-        self._map.madvise(mmap.MADV_DONTFORK)
-        self._times = memoryview(self._map).cast("d")
-        self._counts = memoryview(self._map).cast("Q")
+        self._map = mmap.mmap(fd, _PAGE)
+        self._cells = memoryview(self._map).cast("q")
+        self._clock = memoryview(self._map).cast("d")
 
     @classmethod
     def create(cls, directory: str) -> HeartbeatFile:
-        """A new page in a file that has no name. Raises `OSError`."""
-        flags = os.O_RDWR | os.O_CLOEXEC
+        """A new file in ``directory``, mode 0600, without a name, so that nothing is left of it after a crash.
+
+        Its first page is allocated here: on a full file system that fails now, as an error, and not later, as a
+        SIGBUS of the worker that writes to it (mmap(2)).
+
+        Raises:
+            OSError: the file cannot be made.
+        """
+        fd = _open_unnamed(directory)
         try:
-            fd = os.open(directory, flags | os.O_TMPFILE, 0o600)
-        except OSError:
-            # Not every file system knows O_TMPFILE (open(2)).
-            fd, path = tempfile.mkstemp(prefix="supervisor-", dir=directory)
-            os.unlink(path)
-        try:
-            os.ftruncate(fd, PAGE)
+            os.posix_fallocate(fd, 0, _PAGE)
             return cls(fd)
         except BaseException:
             os.close(fd)
@@ -51,70 +60,111 @@ class HeartbeatFile:
 
     @classmethod
     def from_fd(cls, fd: int) -> HeartbeatFile:
-        """The worker's side of a page; the descriptor belongs to it from now on."""
+        """The same file in the worker, from the inherited or received descriptor, which it then owns."""
         return cls(fd)
 
     def beat(self) -> None:
-        self._times[_BEAT] = time.monotonic()
+        """Store the monotonic clock."""
+        self._clock[_BEAT] = monotonic()
 
     def rest(self) -> None:
-        self._times[_BEAT] = 0.0
+        """Store zero: the loop does not run, silence is no wedge."""
+        self._clock[_BEAT] = 0.0
 
     @property
     def last_beat(self) -> float:
-        return self._times[_BEAT]
+        """Seconds of the monotonic clock at the last beat, 0 while the loop does not run (or wrote nonsense)."""
+        value: float = self._clock[_BEAT]
+        return value if math.isfinite(value) else 0.0
 
     @property
     def requests(self) -> int:
-        return self._counts[_REQUESTS]
+        """Requests answered so far."""
+        return self._cells[_REQUESTS]
 
     @requests.setter
     def requests(self, value: int) -> None:
-        self._counts[_REQUESTS] = value
+        self._cells[_REQUESTS] = value
 
     @property
     def in_flight(self) -> int:
-        return self._counts[_IN_FLIGHT]
+        """Requests being worked on."""
+        return self._cells[_IN_FLIGHT]
 
     @in_flight.setter
     def in_flight(self, value: int) -> None:
-        self._counts[_IN_FLIGHT] = value
+        self._cells[_IN_FLIGHT] = value
 
     @property
     def connections(self) -> int:
-        return self._counts[_CONNECTIONS]
+        """Open connections, idle ones included."""
+        return self._cells[_CONNECTIONS]
 
     @connections.setter
     def connections(self, value: int) -> None:
-        self._counts[_CONNECTIONS] = value
+        self._cells[_CONNECTIONS] = value
 
     def dump_fd(self) -> int:
-        """A descriptor with a position of its own, behind the page: what is written to it, `read_dump` returns."""
-        fd = os.open(f"/proc/self/fd/{self.fd}", os.O_RDWR | os.O_CLOEXEC)
-        os.lseek(fd, PAGE, os.SEEK_SET)
-        return fd
+        """The descriptor to write a dump to, in the worker: ``faulthandler.register(SIGABRT, file=row.dump_fd())``.
+
+        It is `fd` itself with its position, which nothing else uses (the row is mapped, the arbiter reads with
+        pread(2)), set behind the row; an earlier dump is forgotten. Several writers follow each other in the file.
+        """
+        os.ftruncate(self.fd, _PAGE)
+        os.lseek(self.fd, _PAGE, os.SEEK_SET)
+        return self.fd
 
     def read_dump(self) -> str:
-        """What the worker's crash handler has written, or an empty string."""
-        return os.pread(self.fd, DUMP_LIMIT, PAGE).decode(errors="replace").strip("\0\n")
+        """What was written to `dump_fd`, at most its first 256 KiB; empty when nothing was."""
+        return os.pread(self.fd, MAX_DUMP, _PAGE).decode("utf-8", "replace")
 
     def close(self) -> None:
-        """Unmap and close. May be called again."""
-        if self.fd >= 0:
-            self._times.release()
-            self._counts.release()
-            self._map.close()
-            os.close(self.fd)
-            self.fd = -1
+        """Unmap the row and close the descriptor. Closing twice is fine; the row is unusable afterwards."""
+        if self.fd == -1:
+            return
+        self._cells.release()
+        self._clock.release()
+        self._map.close()
+        os.close(self.fd)
+        self.fd = -1
 
 
 def default_directory(worker_tmp_dir: str | None) -> str:
-    """Where the pages' files are made: the given directory, else shared memory, else the system's own.
+    """The directory for heartbeat files: ``worker_tmp_dir``, else ``/dev/shm`` where files can be made in it (memory:
+    a beat must never wait for a disk), else the temporary directory.
 
-    Raises `ConfigError` if the given directory cannot be written to.
+    Raises:
+        ConfigError: no file can be made in the directory.
     """
-    if worker_tmp_dir is not None:
-        if not os.access(worker_tmp_dir, os.W_OK | os.X_OK):
-            raise ConfigError(f"worker_tmp_dir = {worker_tmp_dir!r} is no directory that can be written to")
-        return worker_tmp_dir
-    return SHARED_MEMORY if os.access(SHARED_MEMORY, os.W_OK | os.X_OK) else tempfile.gettempdir()
+    if worker_tmp_dir is None:
+        if _unusable("/dev/shm") is None:  # noqa: S108 -- files there have no name that could be guessed
+            return "/dev/shm"  # noqa: S108 -- as above
+        directory = tempfile.gettempdir()
+    else:
+        directory = worker_tmp_dir
+    problem = _unusable(directory)
+    if problem is not None:
+        raise ConfigError(
+            f"no heartbeat file can be made in {directory!r}: {problem.strerror}; "
+            "set worker_tmp_dir to a writable directory, best one in memory"
+        )
+    return directory
+
+
+def _unusable(directory: str) -> OSError | None:
+    try:
+        HeartbeatFile.create(directory).close()
+    except OSError as error:
+        return error
+    return None
+
+
+def _open_unnamed(directory: str) -> int:
+    try:
+        return os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno not in _NO_TMPFILE:  # open(2): what kernels and file systems without O_TMPFILE answer
+            raise
+    fd, path = tempfile.mkstemp(prefix="supervisor-heartbeat-", dir=directory)
+    os.unlink(path)
+    return fd

@@ -23,7 +23,7 @@ from supervisor.config.settings import Settings
 from supervisor.errors import BootError
 from supervisor.logs.setup import Logs
 from supervisor.runtime import titles
-from supervisor.runtime.channel import Channel, Message, trim
+from supervisor.runtime.channel import Channel, Message, as_payload
 from supervisor.runtime.child import Inheritance, become_worker
 from supervisor.runtime.hazards import Snapshot, compare
 from supervisor.runtime.linux import set_parent_death_signal
@@ -68,11 +68,10 @@ class Loader:
             hazards = self._load()
         except BaseException as error:  # noqa: BLE001 - the application may raise anything, SystemExit included
             summary, detail, exit_code = explain(error)
-            self._channel.send(
-                "load_failed", {"summary": trim(summary, 1000), "exit_code": exit_code}, payload=trim(detail).encode()
-            )
+            fields = {"summary": summary[:1000], "exit_code": exit_code}
+            self._channel.send("load_failed", fields, payload=as_payload(detail))
             self._leave(exit_code)
-        self._channel.send("loaded", {"hazards": [trim(hazard, 500) for hazard in hazards[:20]]})
+        self._channel.send("loaded", {"hazards": [hazard[:500] for hazard in hazards[:20]]})
         while (message := self._channel.receive_blocking()) is not None:
             if message.kind == "fork":
                 self._fork(message)
@@ -99,7 +98,7 @@ class Loader:
         return compare(before, Snapshot.take())
 
     def _fork(self, message: Message) -> None:
-        number = int(message.fields["worker"])
+        number = message.integer("worker")
         report_r, report_w = os.pipe()
         gate_r, gate_w = os.pipe()
         self._logs.flush()
@@ -169,7 +168,7 @@ def _prepare_process(settings: Settings) -> None:
         sys.path.insert(0, path)
 
 
-def _take_no_notice(signum: int, frame: object) -> None:
+def _take_no_notice(_signum: int, _frame: object) -> None:
     """A signal that the loader leaves to the arbiter."""
 
 

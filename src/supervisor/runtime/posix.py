@@ -114,24 +114,24 @@ class PosixSystem:
         return happened
 
     def _understand_loader(self, loader: LoaderProcess, message: Message) -> list[Occurrence]:
-        generation, fields = loader.generation, message.fields
+        generation = loader.generation
         match message.kind:
             case "loaded":
-                hazards = fields.get("hazards")
+                hazards = message.fields.get("hazards")
                 found = hazards if isinstance(hazards, list) else []
                 return [*(HazardFound(generation, str(hazard)) for hazard in found), LoaderReady(generation)]
             case "load_failed":
                 return [LoaderFailed(generation, _failure(message))]
             case "forked":
-                return self._claim(_number(fields.get("worker")), _number(fields.get("pid")))
-            case "fork_failed" if (worker := _number(fields.get("worker"))) in self._workers:
-                return [ForkFailed(worker, str(fields.get("reason")))]
+                return self._claim(message.integer("worker"), message.integer("pid"))
+            case "fork_failed" if (worker := message.integer("worker")) in self._workers:
+                return [ForkFailed(worker, message.text("reason"))]
             case _:
                 return []
 
     def _claim(self, number: int, pid: int) -> list[Occurrence]:
         worker = self._workers.get(number)
-        if worker is None or worker.pid:
+        if worker is None or worker.pid or pid <= 0:
             return []
         status = self._unclaimed.pop(pid, None)
         if status is None and (pid in self.children or not is_child(pid)):
@@ -153,7 +153,7 @@ class PosixSystem:
                 case "boot_failed":
                     happened.append(BootFailed(worker.number, _failure(message)))
                 case "retirement_wanted":
-                    happened.append(RetirementWanted(worker.number, str(message.fields.get("reason"))))
+                    happened.append(RetirementWanted(worker.number, message.text("reason")))
                 case "draining":
                     happened.append(Draining(worker.number))
         self._watch(worker.channel)
@@ -258,7 +258,7 @@ class PosixSystem:
 
     def last_words(self, worker: int) -> str:
         process = self._workers.get(worker)
-        return process.heartbeat.read_dump() if process else ""
+        return process.heartbeat.read_dump().strip() if process else ""
 
     def release(self, worker: int) -> None:
         if process := self._workers.pop(worker, None):
@@ -308,11 +308,5 @@ def _kill(pid: int, signum: int) -> None:
 
 
 def _failure(message: Message) -> Failure:
-    code = _number(message.fields.get("exit_code"))
-    detail = message.payload.decode(errors="replace")
-    return Failure(str(message.fields.get("summary")), detail, code if code in (3, 4) else 3)
-
-
-def _number(value: object) -> int:
-    """Zero for anything that is no positive number: what workers and loaders say is checked."""
-    return value if isinstance(value, int) and value > 0 else 0
+    code = message.integer("exit_code")
+    return Failure(message.text("summary"), message.payload_text, code if code in (3, 4) else 3)

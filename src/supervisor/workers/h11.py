@@ -49,9 +49,11 @@ class DrainingH11Protocol(H11Protocol):
             self._announce_close()
 
     def _announce_close(self) -> None:
-        if not self.waiting_for_head() and not self.cycle.response_started:
-            if CLOSE not in self.cycle.default_headers:
-                self.cycle.default_headers = [*self.cycle.default_headers, CLOSE]
+        """Let the response that is still to begin say that it is the last, unless another request is behind its own."""
+        if self.waiting_for_head() or self.cycle.response_started or self.conn.trailing_data[0] or self._bytes_waiting():
+            return
+        if CLOSE not in self.cycle.default_headers:
+            self.cycle.default_headers = [*self.cycle.default_headers, CLOSE]
 
     def on_response_complete(self) -> None:
         self.since = self.loop.time()

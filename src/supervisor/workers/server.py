@@ -48,6 +48,7 @@ class Server:
         self.lifespan = Lifespan(shared.app, config.lifespan, self.log)
         self.ssl: ssl.SSLContext | None = None
         self.servers: list[asyncio.AbstractServer] = []
+        self.accepting: list[socket.socket] = []
         self.listeners: list[socket.socket] = []
         self.accepted: set[asyncio.Task[Any]] = set()
         self.handshaking: weakref.WeakSet[Any] = weakref.WeakSet()
@@ -147,8 +148,10 @@ class Server:
             copy = listener.dup()
             copy.setblocking(False)
             self.listeners.append(copy)
+            accepting = listener.dup()
+            self.accepting.append(accepting)
             server = await self.loop.create_server(
-                self._make_protocol, sock=listener.dup(), ssl=self.ssl, backlog=self.config.backlog
+                self._make_protocol, sock=accepting, ssl=self.ssl, backlog=self.config.backlog
             )
             self.servers.append(server)
         self.worker.booted = True
@@ -232,11 +235,16 @@ class Server:
         return True
 
     async def _stop_accepting(self) -> None:
-        for server in self.servers:
-            server.close()
+        if isinstance(self.loop, asyncio.SelectorEventLoop):
+            # asyncio drops connections that it has accepted and not made yet when their server closes, so it has to
+            # stop looking at the listeners first.
+            for accepting in self.accepting:
+                self.loop.remove_reader(accepting)
         # Connections that the loop has accepted are made in its next turns.
         for _ in range(3):
             await asyncio.sleep(0)
+        for server in self.servers:
+            server.close()
         for listener in self.listeners:
             self._take_queued(listener)
             listener.close()

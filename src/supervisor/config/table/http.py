@@ -9,6 +9,7 @@ from supervisor.config.table.build import choice, integer, string, strings, swit
 TLS = "SSL"
 SECURITY = "Security"
 MECHANICS = "Server Mechanics"
+WORKERS = "Worker Processes"
 HTTP2 = "HTTP/2"
 
 _PARSER = meaningless("requests are parsed by httptools or h11, which follow the standard")
@@ -204,7 +205,7 @@ SETTINGS = (
     ),
     choice(
         "http_parser",
-        MECHANICS,
+        WORKERS,
         "The HTTP parser.",
         "auto",
         "--http-parser",

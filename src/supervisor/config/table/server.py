@@ -12,6 +12,7 @@ DEFAULT_WORKER = "supervisor.workers.uvicorn.UvicornWorker"
 FILE = "Config File"
 SOCKET = "Server Socket"
 WORKERS = "Worker Processes"
+MECHANICS = "Server Mechanics"
 DEBUGGING = "Debugging"
 
 _RELOAD = later("restarting on changed code comes with a later release; HUP loads new code")
@@ -69,7 +70,7 @@ SETTINGS = (
     ),
     switch(
         "reuse_port",
-        SOCKET,
+        MECHANICS,
         "Give every worker a listening socket of its own with SO_REUSEPORT.",
         "--reuse-port",
         applies=Applies.RESTART,
