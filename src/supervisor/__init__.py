@@ -27,7 +27,21 @@ _LAZY = {
     "run": "supervisor.launch",
 }
 
-__all__ = ["AppNotFound", "BootError", "ConfigError", "SupervisorError", "UsageError", "__version__", *sorted(_LAZY)]
+__all__ = [
+    "AppNotFound",
+    "Arbiter",
+    "BootError",
+    "ConfigError",
+    "Settings",
+    "SupervisorError",
+    "UsageError",
+    "Worker",
+    "WorkerContext",
+    "WorkerFactory",
+    "WorkerLike",
+    "__version__",
+    "run",
+]
 
 
 def __getattr__(name: str) -> Any:

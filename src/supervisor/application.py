@@ -48,7 +48,7 @@ def user_traceback(error: BaseException) -> str:
     """The traceback, without the frames of this package and of the import machinery that lead to the user's code."""
     shown = traceback.TracebackException.from_exception(error)
     frames = list(shown.stack)
-    while frames and (frames[0].filename.startswith((_OWN_FOLDER, "<frozen importlib")) or "importlib" in frames[0].filename):
+    while frames and (frames[0].filename.startswith(_OWN_FOLDER) or "importlib" in frames[0].filename):
         frames.pop(0)
     if frames:
         shown.stack = traceback.StackSummary.from_list(frames)
@@ -81,7 +81,7 @@ def _default_attribute(module: ModuleType, target: str) -> Any:
         if hasattr(module, name):
             return getattr(module, name)
     names = " or ".join(map(repr, DEFAULT_ATTRIBUTES))
-    raise AppNotFound(f"application {target!r} not found: module {module.__name__} has no {names}; name it: {target}:NAME")
+    raise AppNotFound(f"application {target!r} not found: the module has no {names}; name it: {target}:NAME")
 
 
 def _evaluate(module: ModuleType, expression: str, target: str) -> Any:

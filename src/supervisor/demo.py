@@ -1,7 +1,7 @@
 """A small ASGI application to try the server with: ``python -m supervisor supervisor.demo:app``.
 
 ``/`` a page that shows which worker answered · ``/json`` the same for programs · ``/slow?seconds=1`` waits without
-blocking the event loop · ``/block?seconds=1`` blocks it · ``/stream`` counts, one event a second · ``/ws`` a WebSocket echo.
+blocking the event loop · ``/block?seconds=1`` blocks it · ``/stream`` one event a second · ``/ws`` a WebSocket echo.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import html
 import json
 import os
 import time
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -39,8 +40,14 @@ _PAGE = """<!doctype html>
 </html>
 """
 
-_started = time.monotonic()
-_answered = 0
+
+@dataclass
+class _Tally:
+    started: float
+    answered: int = 0
+
+
+_tally = _Tally(time.monotonic())
 
 
 def facts() -> dict[str, Any]:
@@ -50,8 +57,8 @@ def facts() -> dict[str, Any]:
         "worker": worker.age if worker else None,
         "generation": worker.generation if worker else None,
         "pid": os.getpid(),
-        "requests": _answered,
-        "uptime": round(time.monotonic() - _started, 1),
+        "requests": _tally.answered,
+        "uptime": round(time.monotonic() - _tally.started, 1),
     }
 
 
@@ -66,11 +73,10 @@ async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
 
 
 async def _lifespan(receive: Any, send: Any) -> None:
-    global _started
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
-            _started = time.monotonic()
+            _tally.started = time.monotonic()
             await send({"type": "lifespan.startup.complete"})
         else:
             await send({"type": "lifespan.shutdown.complete"})
@@ -78,12 +84,12 @@ async def _lifespan(receive: Any, send: Any) -> None:
 
 
 async def _http(scope: dict[str, Any], receive: Any, send: Any) -> None:
-    global _answered
-    _answered += 1
+    _tally.answered += 1
     path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
     if path == "/":
         cells = "".join(
-            f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(str(value))}</dd></div>" for name, value in facts().items()
+            f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(str(value))}</dd></div>"
+            for name, value in facts().items()
         )
         await _reply(send, _PAGE.format(cells=cells), "text/html; charset=utf-8")
     elif path == "/json":
@@ -92,7 +98,7 @@ async def _http(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await asyncio.sleep(_seconds(scope))
         await _reply(send, json.dumps(facts()), "application/json")
     elif path == "/block":
-        time.sleep(_seconds(scope))
+        time.sleep(_seconds(scope))  # noqa: ASYNC251 - blocking the loop is what this path is for
         await _reply(send, json.dumps(facts()), "application/json")
     elif path == "/stream":
         await _stream(receive, send)
@@ -121,7 +127,9 @@ async def _stream(receive: Any, send: Any) -> None:
     gone = asyncio.ensure_future(_disconnected(receive))
     try:
         while not gone.done():
-            await send({"type": "http.response.body", "body": f"data: {json.dumps(facts())}\n\n".encode(), "more_body": True})
+            await send(
+                {"type": "http.response.body", "body": f"data: {json.dumps(facts())}\n\n".encode(), "more_body": True}
+            )
             await asyncio.wait((gone,), timeout=1.0)
     finally:
         gone.cancel()

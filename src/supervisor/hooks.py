@@ -12,7 +12,10 @@ def place(hook: Callable[..., Any]) -> str:
     """Where ``hook`` was written, as ``FILE:LINE``; its name where that cannot be known (a builtin, a C function)."""
     target = inspect.unwrap(hook)
     target = getattr(target, "__func__", target)
-    code = getattr(target, "__code__", None) or getattr(getattr(type(target), "__call__", None), "__code__", None)
+    code = getattr(target, "__code__", None)
+    if code is None:
+        # An object whose class defines how it is called.
+        code = getattr(type(target).__dict__.get("__call__"), "__code__", None)
     if code is None:
         return getattr(hook, "__qualname__", type(hook).__qualname__)
     return f"{code.co_filename}:{code.co_firstlineno}"
@@ -26,7 +29,9 @@ def positional_limit(hook: Callable[..., Any]) -> int | None:
         return None
     if any(parameter.kind is parameter.VAR_POSITIONAL for parameter in parameters):
         return None
-    return sum(parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD) for parameter in parameters)
+    return sum(
+        parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD) for parameter in parameters
+    )
 
 
 def run_hook(log: logging.Logger, settings: Any, name: str, *args: Any) -> Any:
@@ -46,5 +51,7 @@ def call_hook(log: logging.Logger, name: str, hook: Callable[..., Any], *args: A
     try:
         return hook(*args)
     except BaseException as error:
-        log.error("hook %s (%s) raised %s: %s; going on", name, place(hook), type(error).__name__, error, exc_info=error)
+        log.error(
+            "hook %s (%s) raised %s: %s; going on", name, place(hook), type(error).__name__, error, exc_info=error
+        )
         return None

@@ -1,8 +1,7 @@
 """A system without processes, for tests of launchers, and of the arbiter itself: a thousand boots in seconds.
 
-    system = FakeSystem()
-    system.at(1.0, SignalArrived(signal.SIGTERM))
-    assert Arbiter(settings, system=lambda **_: system).run() == 0
+An arbiter runs on it with ``Arbiter(settings, system=lambda **_: FakeSystem())``; have a signal come `FakeSystem.at`
+some time, or it waits for ever, and is told so.
 """
 
 from __future__ import annotations

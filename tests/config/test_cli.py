@@ -145,6 +145,7 @@ def test_check_config(arbiters: list[Any], start: Start, capsys: pytest.CaptureF
         capsys.readouterr().err
     )
     assert cli.main(["--check-config", "json:loads"]) == 0
+    assert cli.main(["--check-config", "sys:exit"]) == 0
     assert cli.main(["--check-config", "main:app", "--pythonpath", "nowhere,shop"]) == 0
 
 

@@ -103,6 +103,7 @@ BOOLEANS: list[Any] = [True, False, "true", " False ", "yes", "", 1, 0, None]
 STRINGS: list[Any] = [" x ", "", None, 5, ["x"]]
 LISTS: list[Any] = ["a", ["a", " b "], [], None, "", ["a", 1], 5]
 NETWORKS: list[Any] = ["127.0.0.1", "10.0.0.0/8, ::1", "10.0.0.1/8", "*", "", "localhost", 5]
+DICTS: list[Any] = [{}, {"a": 1}, None, []]
 CASES: list[tuple[str, Any]] = [
     *(("workers", value) for value in NUMBERS),
     *(("timeout", value) for value in NUMBERS),
@@ -117,7 +118,7 @@ CASES: list[tuple[str, Any]] = [
     *(("raw_env", value) for value in LISTS),
     *(("forwarded_allow_ips", value) for value in NETWORKS),
     *(("forwarder_headers", value) for value in ["A,B", " A , B", "", None, 5]),
-    *(("logconfig_dict", value) for value in [{}, {"a": 1}, None, []]),
+    *(("logconfig_dict", value) for value in DICTS),
     *(("chdir", value) for value in ["/", "/nope", 5]),
     *(("user", value) for value in [None, "root", "no such user", 0, "0"]),
     *(("group", value) for value in [None, "root", "no such group", 0, "0"]),

@@ -155,3 +155,23 @@ def test_a_working_directory_that_was_removed_is_a_config_error(start: Start) ->
     gone.rmdir()
     with pytest.raises(ConfigError, match="gone cannot be entered: No such file"):
         load(Inputs(app="app:app", environ={}, cwd=str(gone)))
+
+
+def test_an_application_in_the_arguments_of_gunicorn_is_ignored_as_it_is_there(start: Start) -> None:
+    settings = start.load("app:app", environ={"GUNICORN_CMD_ARGS": "other:app -w 2"})
+    assert (settings.app, settings.workers) == ("app:app", 2)
+    assert settings.warnings == [
+        "GUNICORN_CMD_ARGS names the application other:app: it is ignored there; use wsgi_app."
+    ]
+
+
+def test_a_launcher_can_do_without_default_files(start: Start) -> None:
+    start.write("gunicorn.conf.py", "workers = 2\n")
+    inputs = Inputs(app="app:app", values={"timeout": "x"}, environ={}, cwd=str(start.directory), default_files=False)
+    with pytest.raises(ConfigError, match=r"^timeout must be a whole number, not 'x' \(argument timeout\)\.$"):
+        load(inputs)
+
+
+def test_an_unknown_argument_of_a_launcher(start: Start) -> None:
+    with pytest.raises(ConfigError, match=r"^There is no setting 'wokers'; did you mean 'workers'\? \(command line wo"):
+        start.load(wokers=3)

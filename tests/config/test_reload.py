@@ -102,3 +102,20 @@ def test_a_module_named_with_python_is_read_again(start: Start) -> None:
     assert load(inputs).workers == 1
     start.write("conf/web.py", "workers = 1 + 1\n")
     assert load(inputs).workers == 2
+
+
+def test_a_package_that_was_there_before_gets_its_old_module_back(start: Start) -> None:
+    start.write("shop/__init__.py", "")
+    start.write("shop/limits.py", "MOST = 1\n")
+    start.write("gunicorn.conf.py", FILE)
+    sys.path.insert(0, str(start.directory))
+    import shop  # type: ignore[import-not-found]  # written above
+
+    inputs = start.inputs()
+    load(inputs)
+    before = shop.limits
+    start.write("gunicorn.conf.py", "import shop.limits\n1 / 0\n")
+    with pytest.raises(ConfigError):
+        load(inputs)
+    assert sys.modules["shop"] is shop
+    assert shop.limits is sys.modules["shop.limits"] is before

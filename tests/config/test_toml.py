@@ -34,9 +34,13 @@ def test_the_table_of_a_pyproject_is_used_where_there_is_no_python_file(start: S
 
 
 def test_a_pyproject_without_our_table_is_no_configuration(start: Start) -> None:
-    start.write("pyproject.toml", "[tool.other]\nworkers = 3\n")
-    settings = start.load()
-    assert (settings.workers, settings.config_path) == (1, None)
+    for text in ("[tool.other]\nworkers = 3\n", "not TOML at all", "[tool.supervisor-x]\n", "[tool]\nsupervisor = 1\n"):
+        start.write("pyproject.toml", text)
+        settings = start.load()
+        assert (settings.workers, settings.config_path) == (1, None)
+    start.write("pyproject.toml", "[tool.supervisor]\nworkers =\n")
+    with pytest.raises(ConfigError, match=r"The configuration file pyproject\.toml is not valid TOML"):
+        start.load()
 
 
 def test_a_file_of_its_own(start: Start) -> None:

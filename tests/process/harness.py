@@ -237,7 +237,11 @@ class Service:
         if self._bind == "unix":
             connection = socket.socket(socket.AF_UNIX)
             connection.settimeout(timeout)
-            connection.connect(str(self.socket_path))
+            try:
+                connection.connect(str(self.socket_path))
+            except OSError:
+                connection.close()
+                raise
             return connection
         return socket.create_connection(("127.0.0.1", self.port), timeout)
 

@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import time
+import traceback
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
@@ -46,7 +47,12 @@ class Probe:
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
         note("starting", version=self.version)
-        await self._startup()
+        try:
+            await self._startup()
+        except Exception:
+            # As Starlette does: the message of a failed startup is its traceback.
+            await send({"type": "lifespan.startup.failed", "message": traceback.format_exc()})
+            raise
         await send({"type": "lifespan.startup.complete"})
         note("started", version=self.version)
         await receive()

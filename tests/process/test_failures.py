@@ -85,6 +85,16 @@ def test_at_start(
         assert "app.py" in site.log, "the traceback leads to the application"
 
 
+def test_a_lifespan_that_must_be_spoken(service: StartService) -> None:
+    """An application that raises without a word may not know the protocol (ASGI, lifespan); with ``on`` it has to."""
+    site = service()
+    site.write("app.py", "async def app(scope, receive, send):\n    raise RuntimeError('what is a lifespan?')\n")
+    site.expect_error(ANY_FAILURE)
+    site.start("--asgi-lifespan", "on")
+    assert site.wait_exit() == 3
+    assert "what is a lifespan?" in site.log
+
+
 @PRELOAD
 @pytest.mark.parametrize(("break_it", "code", "message"), BROKEN_APPLICATIONS)
 def test_after_hup(

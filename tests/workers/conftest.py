@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import mmap
@@ -78,10 +79,8 @@ class ChildLink:
             return False
 
     def _say(self, *words: Any) -> None:
-        try:
+        with contextlib.suppress(OSError):
             self.end.send(json.dumps(words).encode() + b"\n")
-        except OSError:
-            pass
 
     def say_ready(self) -> None:
         self._say("ready")
@@ -202,8 +201,8 @@ def start_worker(tmp_path: Path) -> Iterator[StartWorker]:
             code = 70
             try:
                 ours.close()
-                code = _child(app, worker_class, values, listener, theirs, row, number)
-            except BaseException:
+                code = _child(app, worker_class, values, listener=listener, end=theirs, row=row, age=number)
+            except BaseException:  # noqa: BLE001 - the forked child must never return into pytest
                 traceback.print_exc()
             finally:
                 os._exit(code)
@@ -220,7 +219,14 @@ def start_worker(tmp_path: Path) -> Iterator[StartWorker]:
 
 
 def _child(
-    app: Any, worker_class: Any, values: dict[str, Any], listener: socket.socket, end: socket.socket, row: Any, age: int
+    app: Any,
+    worker_class: Any,
+    values: dict[str, Any],
+    *,
+    listener: socket.socket,
+    end: socket.socket,
+    row: Any,
+    age: int,
 ) -> int:
     from supervisor.hooks import run_hook
     from supervisor.workers.registry import resolve

@@ -95,4 +95,4 @@ def test_threads_are_shown_after_the_main_one(start_worker: StartWorker, tmp_pat
         worker.wait_for(mark.exists)
         log = abort(worker)
     assert log.index("MainThread") < log.index("time.sleep(61)")
-    assert log.index("run_until_complete") < log.index("thread asyncio_0")
+    assert log.index("run_until_complete") < log.index("in work")

@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -187,9 +187,7 @@ def test_hooks_of_a_worker(start_worker: StartWorker, tmp_path: Path) -> None:
     def post_request(worker: Any, req: Any, environ: Any, resp: Any) -> None:
         note("post_request", environ["PATH_INFO"], resp.status, dict(resp.headers)["content-length"], worker.nr)
 
-    worker = start_worker(
-        app, post_worker_init=post_worker_init, pre_request=pre_request, post_request=post_request
-    )
+    worker = start_worker(app, post_worker_init=post_worker_init, pre_request=pre_request, post_request=post_request)
     with worker.connect() as client:
         client.sendall(request("/a%20b?x=1"))
         Reader(client).answer()
@@ -208,7 +206,7 @@ def test_hooks_that_raise_harm_nothing(start_worker: StartWorker) -> None:
     def two(worker: Any, req: Any) -> None:
         raise ValueError("two arguments")
 
-    worker = start_worker(app, post_worker_init=lambda worker: broken(), pre_request=broken, post_request=two)
+    worker = start_worker(app, post_worker_init=broken, pre_request=broken, post_request=two)
     with worker.connect() as client:
         client.sendall(request("/fine"))
         assert Reader(client).answer().body == b"/fine"
@@ -233,7 +231,12 @@ def test_max_requests_asks_once_and_serves_on(start_worker: StartWorker) -> None
 
 
 class Customized(UvicornWorker):
-    CONFIG_KWARGS = {"loop": "asyncio", "server_header": False, "headers": [("x-mine", "yes")], "root_path": "/below"}
+    CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
+        "loop": "asyncio",
+        "server_header": False,
+        "headers": [("x-mine", "yes")],
+        "root_path": "/below",
+    }
 
 
 def test_config_kwargs_win_over_settings(start_worker: StartWorker) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
@@ -13,6 +13,11 @@ from click.core import ParameterSource
 from supervisor.config.schema import Kind, Setting, Standing
 from supervisor.config.settings import TABLE
 from supervisor.errors import UsageError
+
+if TYPE_CHECKING:
+    _ParamType = click.ParamType[int | str]
+else:
+    _ParamType = click.ParamType  # older releases of click have no generic one
 
 _SHORT_WITH_EQUALS = re.compile(r"-[A-Za-z]=.")
 
@@ -26,7 +31,7 @@ class Parsed:
     sources: Mapping[str, str]
 
 
-class WholeNumber(click.ParamType[int | str]):
+class WholeNumber(_ParamType):
     """A decimal number, or "auto" where a setting takes it. Bounds are the setting's matter, not the parser's."""
 
     name = "integer"

@@ -102,10 +102,18 @@ class Settings(TypedSettings):
         """Change a setting. Raises `ConfigError` for a name or a value that cannot be used."""
         if name not in self.settings:
             raise ConfigError(f"There is no setting {name!r}{did_you_mean(name)}.")
+        from supervisor.config.checks import problems  # imports this module
+
+        kept = self.settings[name]
+        before = kept.value, kept.source
         try:
-            self.settings[name].set(value, source)
+            kept.set(value, source)
         except Invalid as error:
-            raise ConfigError(f"{name} {error} ({source})") from None
+            raise ConfigError(f"{name} {error} ({source}).") from None
+        for wrong, problem in problems(self):
+            if wrong == name:
+                kept.value, kept.source = before
+                raise ConfigError(f"{name} {problem} ({source}).")
 
     @property
     def proc_name(self) -> str:  # type: ignore[override]  # read-only on purpose: `set` is the way to change it

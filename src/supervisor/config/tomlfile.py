@@ -14,17 +14,20 @@ def read(path: str, shown: str) -> dict[str, tuple[Any, str]] | None:
 
     Dashes in names count as underscores. Raises `ConfigError` where the file cannot be read or is no TOML.
     """
-    import tomllib  # only who uses TOML pays for its parser
-
+    project = Path(path).name == "pyproject.toml"
     try:
         text = Path(path).read_text(encoding="utf-8")
+        if project and not re.search(r"tool\W+supervisor", text):
+            return None  # not about us: its mistakes are none of our business, and its parser stays unloaded
+        import tomllib
+
         document = tomllib.loads(text)
     except OSError as error:
         raise ConfigError(f"The configuration file {shown} cannot be read: {error.strerror}.") from None
     except ValueError as error:
         raise ConfigError(f"The configuration file {shown} is not valid TOML: {error}") from None
     header = 0
-    if Path(path).name == "pyproject.toml":
+    if project:
         table = document.get("tool", {}).get("supervisor")
         if not isinstance(table, dict):
             return None

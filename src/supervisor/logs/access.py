@@ -1,10 +1,10 @@
 """The access log: gunicorn's ``access_log_format``, compiled once.
 
-Atoms: ``h`` client address · ``l`` always ``-`` · ``u`` user of HTTP Basic · ``t`` local time · ``r`` request line ·
-``m`` method · ``U`` path · ``q`` query · ``H`` protocol · ``s`` status · ``B`` and ``b`` bytes of the body (``b`` is
-``-`` where nothing was sent) · ``f`` referer · ``a`` user agent · ``T`` seconds · ``M`` milliseconds · ``D`` microseconds
-· ``L`` decimal seconds · ``p`` process · ``{name}i`` request header · ``{name}o`` response header · ``{name}e`` variable of
-the environ. What is missing is ``-``.
+Atoms: ``h`` client address · ``l`` always ``-`` · ``u`` user of HTTP Basic · ``t`` local time · ``r`` request line
+· ``m`` method · ``U`` path · ``q`` query · ``H`` protocol · ``s`` status · ``B`` and ``b`` bytes of the body ·
+``f`` referer · ``a`` user agent · ``T`` seconds · ``M`` milliseconds · ``D`` microseconds · ``L`` decimal seconds ·
+``p`` process · ``{name}i`` request header · ``{name}o`` response header · ``{name}e`` variable of the environ.
+What is missing is ``-``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from typing import Any, Final
 from supervisor.errors import ConfigError
 from supervisor.logs.record import Record, environ_of
 from supervisor.logs.setup import LogFile, QuietStreamHandler
-
 
 Atom = Callable[[Record], Any]
 
@@ -113,7 +112,7 @@ class _Clock:
 
 ATOMS: Final[dict[str, Atom]] = {
     "h": _client,
-    "l": lambda record: "-",
+    "l": lambda _: "-",
     "u": _user,
     "t": _Clock(),
     "r": lambda record: f"{record.method} {escape(record.target)} {record.protocol}",
@@ -123,14 +122,14 @@ ATOMS: Final[dict[str, Atom]] = {
     "H": lambda record: record.protocol,
     "s": lambda record: record.status,
     "B": lambda record: record.sent,
-    "b": lambda record: record.sent or "-",
+    "b": lambda record: record.sent,
     "f": _request_header("referer"),
     "a": _request_header("user-agent"),
     "T": lambda record: int(record.duration),
     "M": lambda record: int(record.duration * 1_000),
     "D": lambda record: int(record.duration * 1_000_000),
     "L": lambda record: f"{record.duration:.6f}",
-    "p": lambda record: f"<{os.getpid()}>",
+    "p": lambda _: f"<{os.getpid()}>",
 }
 
 _BRACED: Final = {"i": _request_header, "o": _response_header, "e": _variable}
@@ -141,7 +140,7 @@ def atom_of(name: str) -> Atom:
     """The function behind an atom's name. Names that nobody knows are always ``-``, as in gunicorn."""
     if name.startswith("{") and name[-2:-1] == "}" and name[-1] in _BRACED:
         return _BRACED[name[-1]](name[1:-2])
-    return ATOMS.get(name, lambda record: "-")
+    return ATOMS.get(name, lambda _: "-")
 
 
 def compile_format(text: str) -> Callable[[Record], str]:
@@ -192,9 +191,9 @@ class AccessLog:
     """Writes finished requests to the logger ``gunicorn.access``.
 
     With the handler of the setting ``accesslog`` alone, lines are gathered and written with one system call when
-    ``schedule`` calls back (an event loop's ``call_soon``), or at once without one. With handlers of a logging configuration each
-    record goes through the logging module, its atoms in ``record.args`` as with gunicorn. Nothing that goes wrong with
-    writing reaches the request.
+    ``schedule`` calls back (an event loop's ``call_soon``), or at once without one. With handlers of a logging
+    configuration each record goes through the logging module, its atoms in ``record.args`` as with gunicorn. Nothing
+    that goes wrong with writing reaches the request.
     """
 
     def __init__(

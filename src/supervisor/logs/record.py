@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 
 class Record(Protocol):
-    """A finished request. ``scope`` is its ASGI scope, ``target`` what stood on the request line, ``duration`` seconds."""
+    """A finished request: its ASGI scope, its target as on the request line, ``duration`` in seconds."""
 
     scope: dict[str, Any]
     method: str

@@ -13,7 +13,6 @@ import logging.config
 import os
 import sys
 from collections.abc import Callable, Iterator
-from configparser import Error as ConfigParserError
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -49,7 +48,7 @@ DEFAULTS: Final[dict[str, Any]] = {
 class QuietStreamHandler(logging.StreamHandler[Any]):
     """A handler for standard output or error that a closed pipe or a full disk does not make noisy."""
 
-    def handleError(self, record: logging.LogRecord) -> None:
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the logging module's name
         if not isinstance(sys.exception(), OSError):
             super().handleError(record)
 
@@ -62,7 +61,9 @@ class LogFile(logging.FileHandler):
         super().__init__(path, encoding="utf-8", errors="backslashreplace")
 
     def _open(self) -> Any:
-        stream = open(self.baseFilename, "a", encoding="utf-8", errors="backslashreplace", opener=_open_log_file)
+        stream = open(  # noqa: SIM115 - the handler closes it
+            self.baseFilename, "a", encoding="utf-8", errors="backslashreplace", opener=_open_log_file
+        )
         if os.geteuid() == 0 and self.owner != (0, 0):
             # Workers that have given up root must be able to reopen it. Devices keep their owner.
             with contextlib.suppress(OSError):
@@ -70,7 +71,7 @@ class LogFile(logging.FileHandler):
                     os.fchown(stream.fileno(), *self.owner)
         return stream
 
-    def handleError(self, record: logging.LogRecord) -> None:
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the logging module's name
         if not isinstance(sys.exception(), OSError):
             super().handleError(record)
 
@@ -94,6 +95,13 @@ class Logs:
         reopen()
         if self.captured is not None:
             _capture(self.captured)
+
+    def close(self) -> None:
+        """Take our handlers off the loggers and close their files: the last thing an arbiter does."""
+        for logger in (self.error, self.access, logging.getLogger(UVICORN)):
+            logger.handlers[:] = [handler for handler in logger.handlers if handler not in self._own]
+        for handler in self._own:
+            handler.close()
 
     def flush(self) -> None:
         """Write out what handlers hold."""
@@ -122,7 +130,9 @@ def setup(settings: Any) -> Logs:
     if settings.accesslog is not None:
         access_handler = _handler(settings, "accesslog", "stdout", logging.Formatter(ACCESS_FORMAT), owner)
 
-    before = [(logger, list(logger.handlers), logger.level, logger.propagate) for logger in (error, access, logging.root)]
+    before = [
+        (logger, list(logger.handlers), logger.level, logger.propagate) for logger in (error, access, logging.root)
+    ]
     own = [handler for handler in (error_handler, access_handler) if handler is not None]
     try:
         _use(error, error_handler, level)
@@ -137,12 +147,12 @@ def setup(settings: Any) -> Logs:
         for handler in own:
             handler.close()
         raise
+    _follow(error)
     kept = {id(handler) for handler in _all_handlers()}
     for _, handlers, _, _ in before:
         for handler in handlers:
             if id(handler) not in kept and isinstance(handler, LogFile | QuietStreamHandler):
                 handler.close()
-    _follow(error)
     _set_capture(settings)
     enabled = access_handler is not None or configure is not None
     return Logs(error=error, access=access, access_enabled=enabled, captured=_captured, _own=own)
@@ -188,7 +198,7 @@ def _use(logger: logging.Logger, handler: logging.Handler | None, level: int) ->
 
 
 def _follow(error: logging.Logger) -> None:
-    """uvicorn's messages go where ours go."""
+    """Uvicorn's messages go where ours go."""
     uvicorn = logging.getLogger(UVICORN)
     uvicorn.handlers[:] = error.handlers
     uvicorn.setLevel(error.level)
@@ -253,7 +263,9 @@ def _apply_dict(origin: str, values: dict[str, Any]) -> None:
         logging.config.dictConfig(config)
     except Exception as error:
         reason = error.__cause__ or error
-        raise ConfigError(f"{origin} cannot be used: {error}" + (f": {reason}" if reason is not error else "")) from error
+        raise ConfigError(
+            f"{origin} cannot be used: {error}" + (f": {reason}" if reason is not error else "")
+        ) from error
 
 
 def _missing_handlers(config: dict[str, Any]) -> list[str]:
@@ -266,7 +278,16 @@ def _apply_file(path: str) -> None:
     defaults = {"__file__": path, "here": os.path.dirname(path)}
     try:
         logging.config.fileConfig(path, defaults=defaults, disable_existing_loggers=False)
-    except (ConfigParserError, KeyError, ValueError, TypeError, OSError, AttributeError, ImportError, RuntimeError) as error:
+    except (
+        ConfigParserError,
+        KeyError,
+        ValueError,
+        TypeError,
+        OSError,
+        AttributeError,
+        ImportError,
+        RuntimeError,
+    ) as error:
         raise ConfigError(f"logconfig {path!r} cannot be used: {type(error).__name__}: {error}") from error
 
 
@@ -274,7 +295,7 @@ def _apply_file(path: str) -> None:
 
 
 def _set_capture(settings: Any) -> None:
-    global _captured
+    global _captured  # noqa: PLW0603 - a process has one standard output
     _captured = None
     if settings.capture_output and settings.errorlog not in (None, "-"):
         _captured = _path(settings, settings.errorlog)

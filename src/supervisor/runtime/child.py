@@ -58,8 +58,9 @@ class Link:
         self._channel.send("ready")
 
     def say_boot_failed(self, summary: str, detail: str, exit_code: int) -> None:
-        fields = {"summary": summary[:1000], "exit_code": exit_code}
-        self._channel.send("boot_failed", fields, payload=as_payload(detail))
+        self._channel.send(
+            "boot_failed", {"summary": summary[:1000], "exit_code": exit_code}, payload=as_payload(detail)
+        )
 
     def say_retirement_wanted(self, reason: str) -> None:
         self._channel.send("retirement_wanted", {"reason": reason})

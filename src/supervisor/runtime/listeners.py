@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from supervisor.config.settings import Settings
 from supervisor.runtime.sockets import Listener, open_listener, seal
@@ -18,7 +18,7 @@ class Listeners:
         self._opener = opener
         self._open: dict[str, Listener] = {}
 
-    def __iter__(self) -> Iterable[Listener]:
+    def __iter__(self) -> Iterator[Listener]:
         return iter(list(self._open.values()))
 
     def want(self, settings: Settings) -> tuple[Listener, ...]:

@@ -68,8 +68,9 @@ class Loader:
             hazards = self._load()
         except BaseException as error:  # noqa: BLE001 - the application may raise anything, SystemExit included
             summary, detail, exit_code = explain(error)
-            fields = {"summary": summary[:1000], "exit_code": exit_code}
-            self._channel.send("load_failed", fields, payload=as_payload(detail))
+            self._channel.send(
+                "load_failed", {"summary": summary[:1000], "exit_code": exit_code}, payload=as_payload(detail)
+            )
             self._leave(exit_code)
         self._channel.send("loaded", {"hazards": [hazard[:500] for hazard in hazards[:20]]})
         while (message := self._channel.receive_blocking()) is not None:

@@ -33,7 +33,6 @@ from supervisor.core.events import (
     Tick,
 )
 from supervisor.errors import SupervisorError
-from supervisor.logs.setup import Logs
 from supervisor.logs.setup import setup as setup_logs
 from supervisor.reporting import Reporter
 from supervisor.runtime import titles
@@ -151,7 +150,7 @@ class Arbiter:
         if self._pidfile is not None:
             self._pidfile.release()
         self._logs.error.info("Stopped")
-        self._logs.flush()
+        self._logs.close()
 
     def _close_in_child(self) -> None:
         self._listeners.close_in_child()
@@ -203,8 +202,10 @@ class Arbiter:
         self._close_when_emptied()
 
     def _perform(self, action: Action) -> None:
-        died = isinstance(action, actions.Reap) and action.status < 0
-        self._reporter.action(action, self._system.last_words(action.worker) if died else "")
+        last_words = ""
+        if isinstance(action, actions.Reap) and action.status < 0:
+            last_words = self._system.last_words(action.worker)
+        self._reporter.action(action, last_words)
         match action:
             case actions.StartLoader(generation):
                 self._start_loader(generation)

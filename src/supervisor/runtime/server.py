@@ -163,9 +163,7 @@ class ServerView(ServerBase):
         self.num_workers = travelled.num_workers
         self.worker_age = max(travelled.ages.values(), default=0)
         for worker_pid, age in travelled.ages.items():
-            record = WorkerRecord(
-                age=age, slot=0, generation=0, settings=settings, log=log, tmp=WorkerTmp(lambda: 0.0)
-            )
+            record = WorkerRecord(age=age, slot=0, generation=0, settings=settings, log=log, tmp=WorkerTmp(lambda: 0.0))
             record.pid, record.ppid = worker_pid, pid
             self.WORKERS[worker_pid] = record
         for name, value in travelled.server.items():

@@ -18,8 +18,8 @@ from supervisor.runtime.system import Birth
 class Surface:
     """Runs the hooks that belong to the arbiter. None of them can do it harm.
 
-    ``scale`` is called with how many workers more a hook wants that wrote to ``server.num_workers``, ``last_beat`` tells
-    a worker's last heartbeat by its number, and ``around`` makes the context in which hooks run.
+    ``scale`` is called with how many workers more a hook wants that wrote to ``server.num_workers``, ``last_beat``
+    tells a worker's last heartbeat by its number, and ``around`` makes the context in which hooks run.
     """
 
     def __init__(

@@ -25,12 +25,11 @@ import random
 import signal
 import socket
 import sys
-import traceback
 from enum import IntEnum
 from types import FrameType
 from typing import Any
 
-from supervisor.errors import AppNotFound, SupervisorError
+from supervisor.application import explain
 from supervisor.hooks import run_hook
 from supervisor.logs.facade import LogFacade
 from supervisor.logs.setup import reopen
@@ -78,9 +77,9 @@ class Worker:
 
     ``age`` number of the worker, in order of birth · ``pid``, ``ppid`` its process and the arbiter's · ``timeout``
     seconds of silence after which it is aborted · ``max_requests`` requests after which it wants to be replaced, jitter
-    included, ``sys.maxsize`` for never · ``nr`` requests answered · ``cfg`` the settings · ``wsgi`` the application, once
-    it is loaded · ``sockets`` the listeners · ``alive`` false once it was told to stop · ``booted`` true once it serves ·
-    ``aborted`` true once it was aborted.
+    included, ``sys.maxsize`` for never · ``nr`` requests answered · ``cfg`` the settings · ``wsgi`` the application,
+    once it is loaded · ``sockets`` the listeners · ``alive`` false once it was told to stop · ``booted`` true once it
+    serves · ``aborted`` true once it was aborted.
     """
 
     def __init__(self, context: WorkerContext) -> None:
@@ -105,7 +104,7 @@ class Worker:
         self.nr = 0
         self.stop = Stop.NO
         self._last_resort = False
-        jitter = random.randint(0, max(0, settings.max_requests_jitter))
+        jitter = random.randint(0, max(0, settings.max_requests_jitter))  # noqa: S311 - spreads load, hides nothing
         self.max_requests = settings.max_requests + jitter if settings.max_requests > 0 else sys.maxsize
 
     def __str__(self) -> str:
@@ -145,7 +144,7 @@ class Worker:
 
     def run(self) -> int:
         """Boot, serve, and return the exit code: 0, or 3 or 4 if the worker could not boot."""
-        global _current
+        global _current  # noqa: PLW0603 - a process has one worker
         _current = self
         try:
             self.init_signals()
@@ -155,7 +154,7 @@ class Worker:
             return self.serve()
         except StoppedInBoot:
             return 0
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - the application may raise anything, SystemExit included
             if self.booted:
                 self.error_log.critical("the worker failed", exc_info=error)
                 return 1
@@ -165,16 +164,7 @@ class Worker:
 
     def boot_failed(self, error: BaseException) -> int:
         """Tell the arbiter why the worker cannot boot; return the exit code. The arbiter writes the log."""
-        code = AppNotFound.exit_code if isinstance(error, AppNotFound) else 3
-        detail = ""
-        if isinstance(error, SupervisorError):
-            summary = str(error)
-            detail = error.detail
-            if not detail and error.__cause__ is not None:
-                detail = "".join(traceback.format_exception(error.__cause__))
-        else:
-            summary = f"the worker could not boot: {type(error).__name__}: {error}"
-            detail = "".join(traceback.format_exception(error))
+        summary, detail, code = explain(error)
         self.context.link.say_boot_failed(summary, detail, code)
         return code
 

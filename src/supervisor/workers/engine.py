@@ -11,7 +11,9 @@ against the oldest and the newest supported release:
 - protocol classes are made with ``config``, ``server_state``, ``app_state`` and ``_loop``, keep what they got as
   ``transport``, and end their connection with ``shutdown()`` (WebSocket: close code 1012);
 - ``H11Protocol``: ``cycle`` (None, or with ``response_complete``, ``response_started``, ``default_headers``) and
-  ``conn``, an `h11.Connection`;
+  ``conn``, an `h11.Connection`; the ``send`` of a request is a method of its cycle, which has ``transport`` and is
+  silent once ``disconnected``;
+- ``ClientDisconnected``, an `OSError` that WebSocket protocols take for the end of a connection and not for an error;
 - ``uvicorn.protocols.websockets.websockets_sansio_impl`` and ``wsproto_impl``, their ``close_sent``,
   ``handshake_complete``.
 """
@@ -25,9 +27,22 @@ from typing import Any
 
 from uvicorn import Config, Server
 from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.server import ServerState
 
-__all__ = ["Config", "H11Protocol", "Server", "ServerState", "custom_loop", "draining_websocket", "load", "loop_factory", "websocket_name"]
+__all__ = [
+    "ClientDisconnected",
+    "Config",
+    "H11Protocol",
+    "Server",
+    "ServerState",
+    "abandon",
+    "custom_loop",
+    "draining_websocket",
+    "load",
+    "loop_factory",
+    "websocket_name",
+]
 
 # How long a WebSocket connection that was told to go may take for its closing handshake, in seconds.
 CLOSING_HANDSHAKE = 2.0
@@ -68,6 +83,14 @@ def load(config: Config) -> None:
         config.load()
 
 
+def abandon(send: Any) -> None:
+    """Cut a response off: close the connection of the request whose ASGI ``send`` this is, without a word in the log."""
+    cycle = getattr(send, "__self__", None)
+    if cycle is not None:
+        cycle.disconnected = True
+        cycle.transport.close()
+
+
 class LingeringTransport:
     """A transport whose ``close`` gives the peer time to answer: for the closing handshake of RFC 6455, section 7.
 
@@ -76,7 +99,9 @@ class LingeringTransport:
     has closed or `CLOSING_HANDSHAKE` is over. Only while ``lingers()``; else it is the transport itself.
     """
 
-    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, lingers: Callable[[], bool]) -> None:
+    def __init__(
+        self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, lingers: Callable[[], bool]
+    ) -> None:
         self._transport = transport
         self._loop = loop
         self._lingers = lingers

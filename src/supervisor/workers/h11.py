@@ -18,7 +18,7 @@ CLOSE = (b"connection", b"close")
 
 
 class DrainingH11Protocol(H11Protocol):
-    """One connection of a `UvicornH11Worker`. Requests are counted and logged by `Instrumented`, around the application."""
+    """One connection of a `UvicornH11Worker`. Requests are counted and logged around the application."""
 
     def __init__(self, shared: Shared, **arguments: Any) -> None:
         super().__init__(**arguments)
@@ -50,7 +50,12 @@ class DrainingH11Protocol(H11Protocol):
 
     def _announce_close(self) -> None:
         """Let the response that is still to begin say that it is the last, unless another request is behind its own."""
-        if self.waiting_for_head() or self.cycle.response_started or self.conn.trailing_data[0] or self._bytes_waiting():
+        if (
+            self.waiting_for_head()
+            or self.cycle.response_started
+            or self.conn.trailing_data[0]
+            or self._bytes_waiting()
+        ):
             return
         if CLOSE not in self.cycle.default_headers:
             self.cycle.default_headers = [*self.cycle.default_headers, CLOSE]

@@ -221,29 +221,35 @@ class HttpProtocol(asyncio.Protocol):
         if self.rejection is not None:
             return
         parser = self.parser
-        version = parser.get_http_version()
-        method = parser.get_method()
-        if version not in ("1.1", "1.0"):
-            return self.reject(505, "HTTP version not supported.")
-        if len(method) + len(self.url) + 10 > self.shared.limits.request_line > 0:
-            return self.reject(414, "Request line too long.")
-        if self.hosts > 1 or (self.hosts == 0 and version == "1.1"):
-            return self.reject(400, "Exactly one Host header field is required.")
-        if method == b"CONNECT":
-            return self.reject(501, "CONNECT is not supported.")
-        if self.expect and self.expect != b"100-continue":
-            return self.reject(417, "Expectation failed.")
-        request = self._request(method.decode("ascii"), version)
+        method, version = parser.get_method(), parser.get_http_version()
+        refusal = self._refusal(method, version)
+        request = self._request(method.decode("ascii"), version) if refusal is None else None
         if request is None:
-            return self.reject(400, "Invalid request target.")
+            self.reject(*(refusal or (400, "Invalid request target.")))
+            return
         self.reading = request
         if parser.should_upgrade() and self._wants_websocket():
-            return None
+            # The connection is handed over when the parser has come to the end of the head.
+            return
         if self.current is None and not self.queue:
             self._start(request)
         else:
             self.queue.append(request)
             self.pause_reading()
+
+    def _refusal(self, method: bytes, version: str) -> tuple[int, str] | None:
+        """Why this head cannot become a request, if it cannot."""
+        if version not in ("1.1", "1.0"):
+            return 505, "HTTP version not supported."
+        if len(method) + len(self.url) + 10 > self.shared.limits.request_line > 0:
+            return 414, "Request line too long."
+        if self.hosts > 1 or (self.hosts == 0 and version == "1.1"):
+            return 400, "Exactly one Host header field is required."
+        if method == b"CONNECT":
+            return 501, "CONNECT is not supported."
+        if self.expect and self.expect != b"100-continue":
+            return 417, "Expectation failed."
+        return None
 
     def _request(self, method: str, version: str) -> Request | None:
         url = self.url
@@ -323,7 +329,7 @@ class HttpProtocol(asyncio.Protocol):
         """A response has ended. Called by the request, once."""
         if self.current is request:
             self.current = None
-        if self.phase == Phase.GONE or self.phase == Phase.LINGER:
+        if self.phase in (Phase.GONE, Phase.LINGER):
             return
         if request.more_body and self.reading is request:
             # The rest of the body must be read before anything else can be, and before the connection may close.
@@ -430,7 +436,7 @@ class HttpProtocol(asyncio.Protocol):
         """Look at the clock: ``now`` is the loop's time in seconds. Called for every connection, once a second."""
         phase, limits, draining = self.phase, self.shared.limits, self.shared.draining
         waited = now - self.since
-        if phase == Phase.BUSY or phase == Phase.GONE:
+        if phase in (Phase.BUSY, Phase.GONE):
             return
         if phase == Phase.IDLE:
             limit = limits.head if self.fresh else limits.keepalive

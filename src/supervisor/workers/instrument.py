@@ -10,8 +10,9 @@ import asyncio
 import urllib.parse
 from typing import Any
 
+from supervisor.workers.engine import ClientDisconnected, abandon
 from supervisor.workers.journal import Exchange
-from supervisor.workers.request import unavailable
+from supervisor.workers.request import is_event_stream, unavailable
 from supervisor.workers.state import Shared
 
 
@@ -35,7 +36,15 @@ class Instrumented:
         if shared.hooks is not None:
             shared.hooks.before(watched)
         try:
-            return await app(scope, watched.receive, watched.send)
+            result = await app(scope, watched.receive, watched.send)
+            if shared.told.is_set():
+                await watched.end_stream()
+            return result
+        except asyncio.CancelledError:
+            if not watched.cancelled:
+                raise
+            # Cancelled by the worker: no error of the application, which uvicorn would report.
+            await watched.refuse()
         finally:
             watched.finish()
             shared.ended(watched)
@@ -61,6 +70,13 @@ class _Watched(Exchange):
     async def send(self, message: dict[str, Any]) -> None:
         await self.raw_send(message)
 
+    async def end_stream(self) -> None:
+        """The application has ended after it was told to: see `supervisor.workers.request.Request`."""
+
+    async def refuse(self) -> None:
+        """Answer a request that was cancelled before it was answered."""
+        raise ClientDisconnected
+
     def finish(self) -> None:
         """The response has ended, or never began. Tells the log and the hooks, once."""
         if self.finished or not self.status:
@@ -75,6 +91,20 @@ class _Watched(Exchange):
 
 class _WatchedRequest(_Watched):
     __slots__ = ()
+
+    async def refuse(self) -> None:
+        if self.status:
+            abandon(self.raw_send)
+        else:
+            await unavailable(self.scope, self.receive, self.send)
+
+    async def end_stream(self) -> None:
+        if not self.status or self.finished:
+            return
+        if is_event_stream(self.response_headers):
+            await self.send({"type": "http.response.body"})
+        else:
+            abandon(self.raw_send)
 
     async def receive(self) -> Any:
         if self.more_body:

@@ -40,9 +40,7 @@ class Lifespan:
                 raise BootError(f"the application's lifespan startup failed: {last}", detail=text)
             self.running = True
         elif self.mode == "on":
-            raise BootError(
-                f"the application's lifespan startup raised {type(error).__name__}: {error}"
-            ) from error
+            raise BootError(f"the application's lifespan startup raised {type(error).__name__}: {error}") from error
         elif self._asked:
             self.log.warning(
                 "the application raised %s in its lifespan startup; going on without, as the ASGI specification has it "
@@ -88,8 +86,7 @@ class Lifespan:
         scope = {"type": "lifespan", "asgi": {"version": "3.0", "spec_version": "2.0"}, "state": self.state}
         try:
             await self.app(scope, self._receive, self._send)
-        except BaseException as error:
-            # SystemExit included: it must not end the loop from inside a task.
+        except BaseException as error:  # noqa: BLE001 - SystemExit must not end the loop from inside a task
             self._outcome = error
 
     async def _receive(self) -> dict[str, Any]:

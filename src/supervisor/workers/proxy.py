@@ -20,8 +20,8 @@ class Forwarded:
     """Trust in proxies, from the settings ``forwarded_allow_ips`` and ``secure_scheme_headers``.
 
     ``allowed`` holds addresses, networks (``10.0.0.0/8``) and ``*``, as a list or in one string with commas.
-    ``scheme_headers`` names the fields that tell the scheme, and the value by which each says https. ``X-Forwarded-Proto``
-    may also say http.
+    ``scheme_headers`` names the fields that tell the scheme, and the value by which each says https.
+    ``X-Forwarded-Proto`` may also say http.
     """
 
     def __init__(self, allowed: str | Iterable[str], scheme_headers: Mapping[str, str] | None = None) -> None:
@@ -36,7 +36,9 @@ class Forwarded:
             except ValueError:
                 self.literals.add(name)
         headers = DEFAULT_SCHEME_HEADERS if scheme_headers is None else scheme_headers
-        self.secure = {name.lower().encode("latin-1"): value.lower().encode("latin-1") for name, value in headers.items()}
+        self.secure = {
+            name.lower().encode("latin-1"): value.lower().encode("latin-1") for name, value in headers.items()
+        }
 
     def trusts(self, host: str) -> bool:
         """Whether ``host``, an address, belongs to a trusted proxy."""
@@ -82,7 +84,7 @@ class Forwarded:
 
 
 def split_host(text: str) -> Address:
-    """Split ``host``, ``host:port``, ``[v6]``, ``[v6]:port`` or a bare IPv6 address; the port is 0 where none is told."""
+    """Split ``host``, ``host:port``, ``[v6]``, ``[v6]:port`` or a bare IPv6 address; the port is 0 where none is."""
     host, port = text, ""
     if text.startswith("[") and "]" in text:
         host, _, rest = text[1:].partition("]")

@@ -93,14 +93,12 @@ def resolve(value: Any) -> WorkerFactory:
         for part in attribute.split("."):
             found = getattr(found, part)
     except Exception as error:
-        raise ConfigError(
-            f"worker_class {value!r} cannot be imported: {type(error).__name__}: {error}"
-        ) from error
+        raise ConfigError(f"worker_class {value!r} cannot be imported: {type(error).__name__}: {error}") from error
     return cast(WorkerFactory, check(found, value))
 
 
 def check(found: Any, value: Any = None) -> type:
-    """Return ``found`` if it looks like a worker class, else raise `ConfigError`. See `supervisor.protocols.WorkerLike`."""
+    """Return ``found`` if it looks like a worker class (`supervisor.protocols.WorkerLike`); `ConfigError` if not."""
     label = repr(value if value is not None else getattr(found, "__qualname__", found))
     if not isinstance(found, type):
         raise ConfigError(f"worker_class {label} is a {type(found).__name__}, not a class")

@@ -7,9 +7,12 @@ import threading
 import time
 import traceback
 from collections.abc import Iterable
+from pathlib import Path
 from types import FrameType
 
 from supervisor.workers.journal import Exchange
+
+_BASE = str(Path(__file__).with_name("base.py"))
 
 # More requests than this are counted, not listed.
 LISTED = 50
@@ -47,5 +50,12 @@ def _stacks(main_frame: FrameType | None) -> list[str]:
     lines: list[str] = []
     for ident in sorted(frames, key=lambda ident: (ident != main, ident)):
         lines.append(f"thread {names.get(ident, 'unknown')} ({ident}), most recent call last:")
-        lines += "".join(traceback.format_stack(frames[ident])).rstrip("\n").splitlines()
+        lines += "".join(traceback.format_list(_from_the_worker_on(frames[ident]))).rstrip("\n").splitlines()
     return lines
+
+
+def _from_the_worker_on(frame: FrameType) -> list[traceback.FrameSummary]:
+    """The stack without the frames above the worker: the arbiter's and the loader's, which the fork left there."""
+    stack = traceback.extract_stack(frame)
+    starts = [index for index, entry in enumerate(stack) if entry.name == "run" and entry.filename == _BASE]
+    return stack[starts[-1] :] if starts else stack

@@ -30,6 +30,7 @@ class Request(Exchange):
         "chunked",
         "close_delimited",
         "complete",
+        "connection",
         "delivered",
         "disconnected",
         "event",
@@ -39,11 +40,12 @@ class Request(Exchange):
         "left",
         "more_body",
         "old",
-        "connection",
         "task",
     )
 
-    def __init__(self, protocol: HttpProtocol, scope: dict[str, Any], target: str, keep_alive: bool, expects: bool) -> None:
+    def __init__(
+        self, protocol: HttpProtocol, scope: dict[str, Any], target: str, keep_alive: bool, expects: bool
+    ) -> None:
         super().__init__(scope, scope["method"], target)
         self.connection = protocol
         self.app: Any = None
@@ -90,7 +92,7 @@ class Request(Exchange):
         shared = self.connection.shared
         try:
             result = await self.app(self.scope, self.receive, self.send)
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - SystemExit must not end the loop from inside a task
             self._failed(error)
         else:
             if result is not None:
@@ -126,7 +128,9 @@ class Request(Exchange):
         elif shared.told.is_set():
             self._end_stream()
         else:
-            shared.log.error("the ASGI application returned before its response was complete at %s %s", self.method, self.path)
+            shared.log.error(
+                "the ASGI application returned before its response was complete at %s %s", self.method, self.path
+            )
             self.connection.abandon()
 
     def _answer(self, status: int, text: str) -> None:
@@ -151,11 +155,7 @@ class Request(Exchange):
         A stream of events is whole after each event, so it may end well. Anything else was cut off, and its client must
         be able to tell.
         """
-        is_events = any(
-            bytes(name).lower() == b"content-type" and bytes(value).startswith(b"text/event-stream")
-            for name, value in self.response_headers
-        )
-        if self.chunked and is_events:
+        if self.chunked and is_event_stream(self.response_headers):
             self.flush_head()
             self.connection.write(b"0\r\n\r\n")
             self.keep_alive = False
@@ -306,7 +306,15 @@ class Request(Exchange):
         self.connection.request_done(self)
 
 
-async def unavailable(scope: dict[str, Any], receive: Any, send: Any) -> None:
+def is_event_stream(headers: Any) -> bool:
+    """Whether a response with these headers is a stream of server-sent events."""
+    return any(
+        bytes(name).lower() == b"content-type" and bytes(value).startswith(b"text/event-stream")
+        for name, value in headers
+    )
+
+
+async def unavailable(_scope: dict[str, Any], _receive: Any, send: Any) -> None:
     """The application of requests beyond the bound on concurrency."""
     headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"19"), (b"connection", b"close")]
     await send({"type": "http.response.start", "status": 503, "headers": headers})

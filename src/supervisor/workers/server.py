@@ -1,6 +1,6 @@
 """The life of a worker's event loop: startup, serving, drain, shutdown. Driven by events; idle, it wakes once a second.
 
-Order at TERM: the arbiter is told; listeners are closed, after what waited in their queues was taken; connections are
+Order at TERM: listeners are closed, after what waited in their queues was taken; the arbiter is told; connections are
 answered with ``Connection: close``; idle ones go after a grace. Shortly before ``graceful_timeout`` streams and
 WebSockets are told; then whatever is left is cancelled. The lifespan's shutdown has until two seconds after that.
 """
@@ -14,7 +14,6 @@ import ssl
 import weakref
 from typing import TYPE_CHECKING, Any, Final
 
-from supervisor.errors import BootError
 from supervisor.workers import engine
 from supervisor.workers.base import Stop
 from supervisor.workers.http import DRAIN_HEAD, HttpProtocol
@@ -221,9 +220,7 @@ class Server:
     def _upgrade(self, connection: HttpProtocol, data: bytes) -> bool:
         """Hand a connection over to uvicorn's WebSocket class, with the request's head and what followed it."""
         make: Any = self.config.ws_protocol_class
-        protocol = make(
-            config=self.config, server_state=self.state, app_state=self.lifespan.state, _loop=self.loop
-        )
+        protocol = make(config=self.config, server_state=self.state, app_state=self.lifespan.state, _loop=self.loop)
         transport = connection.transport
         protocol.connection_made(transport)
         transport.set_protocol(protocol)
@@ -274,9 +271,10 @@ class Server:
     async def _drain(self) -> None:
         """Let everything that is under way come to its end, until `graceful_timeout` or a more urgent signal."""
         shared, graceful = self.shared, float(self.worker.cfg.graceful_timeout)
-        shared.link.say_draining()
         shared.draining = True
         await self._stop_accepting()
+        # Only now: the arbiter closes its listeners when all workers have taken what had queued up.
+        shared.link.say_draining()
         for connection in [*shared.connections, *self._foreign_connections("drain")]:
             connection.drain()
         for connection in self._unknown_connections():
@@ -302,11 +300,11 @@ class Server:
                 self._sweep(now)
             await self._changed(min(DRAIN_SWEEP, deadline - now))
 
-    async def _changed(self, timeout: float) -> None:
-        """Wait until a connection or request has ended, or for ``timeout`` seconds."""
+    async def _changed(self, seconds: float) -> None:
+        """Wait until a connection or request has ended, or for so many seconds."""
         changed = self.shared.changed
         changed.clear()
-        timer = self.loop.call_later(timeout, changed.set)
+        timer = self.loop.call_later(seconds, changed.set)
         await changed.wait()
         timer.cancel()
 
@@ -339,6 +337,9 @@ class Server:
         for listener in self.listeners:
             listener.close()
         self._close_websockets()
+        # Applications that listen for the disconnect end by themselves.
+        for _ in range(3):
+            await asyncio.sleep(0)
         tasks = {*shared.tasks, *state.tasks, *self.accepted}
         if tasks and self.worker.stop != Stop.QUICK:
             self._report_cancelled()

@@ -85,7 +85,7 @@ class Shared:
         self.date_header = date_header
 
         self.app_state: dict[str, Any] = {}
-        self.on_answered: Callable[[int], None] = lambda answered: None
+        self.on_answered: Callable[[int], None] = lambda _: None
         self.upgrade: Callable[[HttpProtocol, bytes], bool] | None = None
         self.draining = False
         self.told = asyncio.Event()

@@ -10,10 +10,11 @@ from supervisor.errors import BootError
 
 
 def build_context(settings: Any) -> ssl.SSLContext | None:
-    """Return the context that ``settings`` describe (``certfile``, ``keyfile``, ``ca_certs``, ``cert_reqs``, ``ciphers``).
+    """Return the TLS context that ``settings`` describe; None without TLS.
 
-    None without TLS. The hook ``ssl_context(config, default_ssl_context_factory)`` has the last word. Raises `BootError`
-    in one line if a file cannot be read or does not fit.
+    From ``certfile``, ``keyfile``, ``ca_certs``, ``cert_reqs`` and ``ciphers``; the hook
+    ``ssl_context(config, default_ssl_context_factory)`` has the last word. Raises `BootError`, in one line, if a file
+    cannot be read or does not fit.
     """
     if not (settings.certfile or settings.keyfile):
         return None

@@ -22,8 +22,8 @@ from supervisor.workers.state import Limits, Shared
 class UvicornWorker(Worker):
     """Serves an ASGI application with an event loop of its own.
 
-    Derive from it to change what uvicorn is configured with. ``CONFIG_KWARGS`` holds arguments of `uvicorn.Config`, which
-    win over the settings::
+    Derive from it to change what uvicorn is configured with. ``CONFIG_KWARGS`` holds arguments of `uvicorn.Config`,
+    which win over the settings::
 
         class QuietWorker(UvicornWorker):
             CONFIG_KWARGS = {"loop": "asyncio", "server_header": False}

@@ -1,0 +1,215 @@
+"""The arbiter's process around the core, on a system without processes."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from supervisor.config.load import Inputs, load
+from supervisor.core.events import Failure
+from supervisor.errors import SupervisorError
+from supervisor.runtime.loop import Arbiter
+from supervisor.runtime.system import Birth, SignalArrived
+from supervisor.testing import Conduct, FakeSystem
+
+
+def arbiter(system: FakeSystem, tmp_path: Path, config: str = "", **values: Any) -> Arbiter:
+    """An arbiter on the fake system, with a configuration file of this text."""
+    file = tmp_path / "gunicorn.conf.py"
+    file.write_text(config)
+    given = {"bind": ["127.0.0.1:0"], "errorlog": str(tmp_path / "error.log"), **values}
+    inputs = Inputs(app="shop:app", values=given, cwd=str(tmp_path))
+    return Arbiter(load(inputs), inputs, jitter=lambda: 0.5, system=lambda **_: system)
+
+
+def log_of(tmp_path: Path) -> str:
+    return (tmp_path / "error.log").read_text()
+
+
+def term(system: FakeSystem, at: float) -> FakeSystem:
+    system.at(at, SignalArrived(signal.SIGTERM))
+    return system
+
+
+@pytest.fixture(autouse=True)
+def undisturbed() -> Any:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGCHLD)}
+    directory = Path.cwd()
+    yield
+    assert {number: signal.getsignal(number) for number in before} == before
+    handlers = logging.getLogger("gunicorn.error").handlers
+    assert not [handler for handler in handlers if isinstance(handler, logging.FileHandler)]
+    os.chdir(directory)
+
+
+def test_it_boots_says_ready_and_stops(tmp_path: Path) -> None:
+    system = term(FakeSystem(), 5)
+    assert arbiter(system, tmp_path, workers=3).run() == 0
+    log = log_of(tmp_path)
+    assert "Ready: 3 workers serving" in log
+    assert log.count("is ready") == 3
+    assert log.index("Worker 3 (pid 102) is ready") < log.index("Ready: 3 workers")
+    assert system.closed
+    assert not system.workers
+
+
+def test_a_thousand_boots_and_stops_leave_no_descriptor(tmp_path: Path) -> None:
+    before = sorted(os.listdir("/proc/self/fd"))
+    for _ in range(1000):
+        system = term(FakeSystem(), 1)
+        assert arbiter(system, tmp_path, workers=2, errorlog=os.devnull).run() == 0
+        assert not system.workers
+        assert not system.loaders
+    assert sorted(os.listdir("/proc/self/fd")) == before
+
+
+@pytest.mark.parametrize("code", [3, 4])
+def test_a_boot_that_fails_gives_up_with_one_traceback(tmp_path: Path, code: int) -> None:
+    failure = Failure("no such table", "Traceback (most recent call last):\n  ...", exit_code=code)
+    system = FakeSystem(conduct=lambda _birth: Conduct(failure=failure))
+    assert arbiter(system, tmp_path, workers=4).run() == code
+    assert log_of(tmp_path).count("Traceback") == 1
+    assert "Boot failed, giving up: no such table" in log_of(tmp_path)
+
+
+def test_a_failed_reload_changes_nothing(tmp_path: Path) -> None:
+    system = FakeSystem(load=lambda generation: Failure("broken deploy", "Traceback") if generation == 2 else None)
+    system.at(2, SignalArrived(signal.SIGHUP))
+    system.at(4, SignalArrived(signal.SIGHUP))
+    term(system, 6)
+    assert arbiter(system, tmp_path, workers=2).run() == 0
+    log = log_of(tmp_path)
+    assert "Reload failed: generation 2 was dropped, 1 goes on serving: broken deploy" in log
+    assert "Reloaded: generation 3, 2 workers" in log
+
+
+BROKEN = {
+    "a syntax error": "workers = (",
+    "an exit": "import sys; sys.exit('no')",
+    "a wrong value": "workers = 'many'",
+    "an exception": "1 / 0",
+}
+
+
+@pytest.mark.parametrize("text", BROKEN.values(), ids=BROKEN.keys())
+def test_a_broken_configuration_is_refused_at_reload(tmp_path: Path, text: str) -> None:
+    class Editing(FakeSystem):
+        def wait(self, until: float | None) -> list[Any]:
+            if self.now() > 1000.1:
+                (tmp_path / "gunicorn.conf.py").write_text(text)
+            return super().wait(until)
+
+    system = Editing()
+    system.at(2, SignalArrived(signal.SIGHUP))
+    term(system, 4)
+    assert arbiter(system, tmp_path, "workers = 2\n").run() == 0
+    assert "Reload refused, nothing has changed" in log_of(tmp_path)
+    assert "generation 2" not in log_of(tmp_path)
+
+
+HOOKS = """
+seen = []
+def on_starting(server): seen.append("on_starting")
+def when_ready(server): seen.append("when_ready"); server.num_workers = 3
+def nworkers_changed(server, new, old): seen.append(f"nworkers_changed {new} {old}")
+def pre_fork(server, worker):
+    worker.position = len(server.WORKERS)
+    seen.append(f"pre_fork {worker.age} {worker.pid}")
+def child_exit(server, worker): seen.append(f"child_exit {worker.age} {worker.pid} {worker.position >= 0}")
+def on_reload(server): seen.append("on_reload")
+def on_exit(server): seen.append("on_exit"); __import__("pathlib").Path("seen").write_text("\\n".join(seen))
+"""
+
+
+def test_hooks_of_the_arbiter_run_in_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert arbiter(term(FakeSystem(), 3), tmp_path, HOOKS, workers=2).run() == 0
+    assert (tmp_path / "seen").read_text().splitlines() == [
+        "nworkers_changed 2 None",
+        "on_starting",
+        "when_ready",
+        "nworkers_changed 3 2",
+        "pre_fork 1 None",
+        "pre_fork 2 None",
+        "pre_fork 3 None",
+        "child_exit 1 100 True",
+        "child_exit 2 101 True",
+        "child_exit 3 102 True",
+        "on_exit",
+    ]
+
+
+RAISING = "\n".join(
+    f"def {name}(*args): raise {error}"
+    for name, error in {
+        "on_starting": "SystemExit(1)",
+        "when_ready": "KeyboardInterrupt",
+        "pre_fork": "ValueError('no')",
+        "child_exit": "RuntimeError('no')",
+        "on_exit": "BaseException('no')",
+    }.items()
+)
+
+
+def test_hooks_that_raise_are_reported_and_harm_nothing(tmp_path: Path) -> None:
+    assert arbiter(term(FakeSystem(), 3), tmp_path, RAISING, workers=1).run() == 0
+    log = log_of(tmp_path)
+    assert "Ready: 1 worker serving" in log
+    for name in ("on_starting", "when_ready", "pre_fork", "child_exit", "on_exit"):
+        assert f"hook {name} " in log
+
+
+def test_crash_loops_back_off_and_siblings_are_left_alone(tmp_path: Path) -> None:
+    def conduct(birth: Birth) -> Conduct:
+        failing = birth.slot == 1 and birth.worker > 2
+        return Conduct(failure=Failure("segmentation fault of sorts") if failing else None)
+
+    system = FakeSystem(conduct=conduct)
+    system.crash(2, worker=2)
+    term(system, 60)
+    assert arbiter(system, tmp_path, workers=2).run() == 0
+    log = log_of(tmp_path)
+    assert "Slot 1 waits" in log
+    assert log.count("Booting worker") < 20
+    assert log.count("Draining worker 1 ") == 1
+
+
+def test_pidfile_of_a_run_is_gone_after_it(tmp_path: Path) -> None:
+    path = tmp_path / "run.pid"
+    assert arbiter(term(FakeSystem(), 1), tmp_path, pidfile=str(path)).run() == 0
+    assert not path.exists()
+
+
+def test_an_address_in_use_is_an_error_that_leaves_nothing_behind(tmp_path: Path) -> None:
+    import socket
+
+    path = tmp_path / "run.pid"
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(SupervisorError, match=f"{port}.*in use"):
+            arbiter(FakeSystem(), tmp_path, bind=[f"127.0.0.1:{port}"], pidfile=str(path)).run()
+    assert not path.exists()
+
+
+def test_it_runs_in_the_main_thread_only(tmp_path: Path) -> None:
+    import threading
+
+    caught: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            arbiter(FakeSystem(), tmp_path).run()
+        except SupervisorError as error:
+            caught.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    thread.join()
+    assert "main thread" in str(caught[0])

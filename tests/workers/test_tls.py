@@ -1,0 +1,171 @@
+"""TLS: contexts, the ``ssl_context`` hook, and the drain of encrypted connections."""
+
+from __future__ import annotations
+
+import signal
+import ssl
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+from tests.workers.apps import app
+from tests.workers.client import Reader, request
+from tests.workers.conftest import RunningWorker, StartWorker
+
+LOOPS = ["uvloop", "asyncio"]
+CLASSES = [
+    pytest.param({"asgi_loop": "uvloop"}, id="uvloop"),
+    pytest.param({"asgi_loop": "asyncio"}, id="asyncio"),
+    pytest.param({"worker_class": "uvicorn-h11"}, id="h11"),
+]
+
+
+class Authority:
+    """A certificate authority, and files of a certificate for ``test``."""
+
+    def __init__(self, directory: Path) -> None:
+        self.ca = trustme.CA()
+        certificate = self.ca.issue_cert("test")
+        self.options = {"certfile": str(directory / "cert.pem"), "keyfile": str(directory / "key.pem")}
+        certificate.private_key_pem.write_to_path(self.options["keyfile"])
+        for number, blob in enumerate(certificate.cert_chain_pems):
+            blob.write_to_path(self.options["certfile"], append=number > 0)
+
+    def connect(self, worker: RunningWorker) -> ssl.SSLSocket:
+        return self.context().wrap_socket(worker.connect(), server_hostname="test")
+
+    def context(self) -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        self.ca.configure_trust(context)
+        return context
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Iterator[Authority]:
+    yield Authority(tmp_path)
+
+
+@pytest.mark.parametrize("options", CLASSES)
+def test_scheme_is_https(start_worker: StartWorker, authority: Authority, options: dict[str, Any]) -> None:
+    async def show(scope: Any, receive: Any, send: Any) -> None:
+        headers = [(b"content-length", b"5")]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": scope["scheme"].encode()})
+
+    worker = start_worker(show, asgi_lifespan="off", **authority.options, **options)
+    with authority.connect(worker) as client:
+        client.sendall(request())
+        assert Reader(client).answer().body == b"https"
+
+
+@pytest.mark.parametrize("options", CLASSES)
+def test_drain(start_worker: StartWorker, authority: Authority, options: dict[str, Any]) -> None:
+    worker = start_worker(app, keepalive=1, **authority.options, **options)
+    with authority.connect(worker) as idle, authority.connect(worker) as busy, authority.connect(worker) as silent:
+        idle.sendall(request("/one"))
+        Reader(idle).answer()
+        busy.sendall(request("/slow?seconds=0.5"))
+        worker.wait_for(lambda: worker.row.in_flight == 1)
+        worker.signal(signal.SIGTERM)
+        worker.wait_for_word("draining")
+        silent.sendall(request("/late"))
+        late = Reader(silent).answer()
+        assert (late.body, late.closes) == (b"/late", True)
+        answer = Reader(busy).answer()
+        assert (answer.body, answer.closes) == (b"slow", True)
+        assert idle.recv(1) == b""
+    assert worker.wait_exit() == 0
+    assert "ERROR" not in worker.log_text()
+
+
+@pytest.mark.parametrize("options", CLASSES)
+def test_handshake_under_way_finishes(start_worker: StartWorker, authority: Authority, options: dict[str, Any]) -> None:
+    worker = start_worker(app, **authority.options, **options)
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    tls = authority.context().wrap_bio(incoming, outgoing, server_hostname="test")
+    with pytest.raises(ssl.SSLWantReadError):
+        tls.do_handshake()
+    hello = outgoing.read()
+    with worker.connect() as client, authority.connect(worker) as other:
+        client.sendall(hello[:10])
+        # Another whole request on the same loop, after which the first connection was accepted for certain.
+        other.sendall(request("/other", headers="Connection: close\r\n"))
+        Reader(other).answer()
+        worker.signal(signal.SIGTERM)
+        worker.wait_for_word("draining")
+        time.sleep(0.2)  # the rest comes late, on purpose
+        client.sendall(hello[10:])
+
+        def pump(step: Any) -> Any:
+            while True:
+                try:
+                    return step()
+                except ssl.SSLWantReadError:
+                    if data := outgoing.read():
+                        client.sendall(data)
+                    received = client.recv(65536)
+                    assert received, "the connection ended"
+                    incoming.write(received)
+
+        pump(tls.do_handshake)
+        tls.write(request("/after"))
+        client.sendall(outgoing.read())
+        data = b""
+        while b"/after" not in data:
+            data += pump(lambda: tls.read(65536))
+        assert b"connection: close" in data
+    assert worker.wait_exit() == 0
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_early_response_to_an_upload_is_not_reset(start_worker: StartWorker, authority: Authority, loop: str) -> None:
+    worker = start_worker(app, asgi_loop=loop, **authority.options)
+    head = b"POST /early HTTP/1.1\r\nHost: test\r\nContent-Length: 100000000\r\nConnection: close\r\n\r\n"
+    with authority.connect(worker) as client:
+        client.sendall(head)
+        for _ in range(20):
+            client.sendall(b"x" * 65536)
+        answer = Reader(client).answer()
+        assert (answer.status, answer.body) == (413, b"too large")
+
+
+def test_hook_has_the_last_word(start_worker: StartWorker, authority: Authority) -> None:
+    def ssl_context(config: Any, default_factory: Any) -> Any:
+        context = default_factory()
+        context.minimum_version = ssl.TLSVersion.TLSv1_3
+        assert config.certfile
+        return context
+
+    worker = start_worker(app, ssl_context=ssl_context, **authority.options)
+    old = authority.context()
+    old.maximum_version = ssl.TLSVersion.TLSv1_2
+    with worker.connect() as client, pytest.raises(OSError):
+        old.wrap_socket(client, server_hostname="test")
+    with authority.connect(worker) as client:
+        assert client.version() == "TLSv1.3"
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"certfile": "/nonexistent"}, "certfile '/nonexistent'"),
+        ({"ciphers": "NONSENSE"}, "ciphers 'NONSENSE'"),
+        ({"ssl_context": lambda config, default: None}, "the hook ssl_context returned NoneType"),
+    ],
+)
+def test_what_cannot_be_used_is_said_in_one_line(
+    start_worker: StartWorker, authority: Authority, changes: dict[str, Any], says: str
+) -> None:
+    worker = start_worker(app, ready=False, **{**authority.options, **changes})
+    try:
+        _, summary, _, code = worker.wait_for_word("boot_failed")
+    except AssertionError:
+        assert "certfile" in changes, "the settings may refuse it before"
+        return
+    assert says in summary
+    assert "\n" not in summary
+    assert worker.wait_exit() == code == 3
