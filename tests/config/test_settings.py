@@ -179,5 +179,13 @@ def test_the_settings_are_found_without_the_heavy_modules(tmp_path: Path) -> Non
         "import sys; from supervisor.config.load import Inputs, load; load(Inputs(app='a:b', environ={})); "
         "print({'uvicorn', 'asyncio', 'click', 'ssl', 'tomllib'} & set(sys.modules))"
     )
-    result = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True)
+    path = os.pathsep.join(os.path.abspath(entry) for entry in sys.path)
+    result = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     assert result.stdout == "set()\n"

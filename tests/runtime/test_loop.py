@@ -196,6 +196,35 @@ def test_an_address_in_use_is_an_error_that_leaves_nothing_behind(tmp_path: Path
         with pytest.raises(SupervisorError, match=f"{port}.*in use"):
             arbiter(FakeSystem(), tmp_path, bind=[f"127.0.0.1:{port}"], pidfile=str(path)).run()
     assert not path.exists()
+    assert log_of(tmp_path).count("trying again") == 5
+
+
+def test_a_stop_while_it_waits_for_the_address_is_heeded(tmp_path: Path) -> None:
+    import socket
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        system = term(FakeSystem(), 1.5)
+        assert arbiter(system, tmp_path, bind=["127.0.0.1:%d" % taken.getsockname()[1]]).run() == 0
+    assert "Booting" not in log_of(tmp_path)
+
+
+def test_an_address_that_gets_free_is_taken(tmp_path: Path) -> None:
+    import socket
+
+    taken = socket.socket()
+    taken.bind(("127.0.0.1", 0))
+    taken.listen()
+
+    class Freeing(FakeSystem):
+        def wait(self, until: float | None) -> list[Any]:
+            taken.close()
+            return super().wait(until)
+
+    system = term(Freeing(), 5)
+    assert arbiter(system, tmp_path, bind=["127.0.0.1:%d" % taken.getsockname()[1]]).run() == 0
+    assert "Ready: 1 worker serving" in log_of(tmp_path)
 
 
 def test_it_runs_in_the_main_thread_only(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import random
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from supervisor.config.load import Inputs, load
 from supervisor.config.settings import Settings
@@ -43,9 +43,16 @@ from supervisor.runtime.listeners import Listeners
 from supervisor.runtime.pidfile import Pidfile
 from supervisor.runtime.posix import PosixSystem
 from supervisor.runtime.signals import SignalWakeup
+from supervisor.runtime.sockets import AddressInUse, Listener
 from supervisor.runtime.surface import Surface
 from supervisor.runtime.system import HazardFound, Occurrence, Plan, SignalArrived, StrangerReaped, System
 from supervisor.version import __version__
+
+BIND_ATTEMPTS = 6
+BIND_PAUSE = 1.0
+"""Seconds between two attempts to bind. Both as in gunicorn."""
+
+STOPS = [SignalArrived(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)]
 
 
 class Arbiter:
@@ -73,6 +80,7 @@ class Arbiter:
         self._listeners = Listeners()
         self._pidfile: Pidfile | None = None
         self._plans: dict[int, Plan] = {}
+        self._early: list[Occurrence] = []
         self._pending: deque[Event] = deque()
         self._emptied: set[int] = set()
         self._closing = False
@@ -91,8 +99,8 @@ class Arbiter:
         try:
             self._prepare(signals)
             try:
-                self._start()
-                self._serve()
+                if self._start():
+                    self._serve()
             finally:
                 self._clean_up()
         finally:
@@ -123,7 +131,8 @@ class Arbiter:
             around=self._system.around_hooks,
         )
 
-    def _start(self) -> None:
+    def _start(self) -> bool:
+        """Everything before the first fork. False if it was told to stop meanwhile."""
         settings, log = self._settings, self._logs.error
         log.info("Starting supervisor %s", __version__)
         if settings.config_path:
@@ -135,13 +144,34 @@ class Arbiter:
             self._pidfile = Pidfile(settings.pidfile)
             self._pidfile.acquire(os.getpid())
         self._surface.hook("on_starting", self._surface.server)
-        listeners = self._listeners.want(settings)
+        listeners = self._bind()
+        if listeners is None:
+            return False
         self._surface.server.LISTENERS = listeners
         for listener in listeners:
             log.info("Listening at: %s (%d)", listener.display, os.getpid())
         log.info("Using worker: %s, %d wanted", settings.worker_class, settings.workers)
         self._plans[self._core.next_generation] = Plan(settings, listeners)
         self._surface.hook("when_ready", self._surface.server)
+        return True
+
+    def _bind(self) -> Sequence[Listener] | None:
+        """Open the listeners. An address in use is tried again for a while: its holder may be on its way out.
+
+        None if it was told to stop meanwhile.
+        """
+        for attempt in range(1, BIND_ATTEMPTS):
+            try:
+                return self._listeners.want(self._settings)
+            except AddressInUse as error:
+                log = self._logs.error
+                log.warning("%s; trying again in %g s (%d of %d)", error, BIND_PAUSE, attempt, BIND_ATTEMPTS - 1)
+            until = self._system.now() + BIND_PAUSE
+            while self._system.now() < until:
+                self._early += self._system.wait(until)
+                if any(occurrence in STOPS for occurrence in self._early):
+                    return None
+        return self._listeners.want(self._settings)
 
     def _clean_up(self) -> None:
         self._surface.hook("on_exit", self._surface.server)
@@ -163,6 +193,8 @@ class Arbiter:
         # First of all: a hook may have asked for another number of workers already.
         self._pending.appendleft(Started(_limits(self._settings)))
         self._work_off()
+        for occurrence in self._early:
+            self._take(occurrence)
         while not self._core.done:
             deadline = self._core.next_deadline()
             for occurrence in self._system.wait(deadline):
