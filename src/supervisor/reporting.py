@@ -71,6 +71,8 @@ class Reporter:
                 self._log.info(
                     "Reloaded: generation %d, %s serving after %.2f s", generation, count(workers, "worker"), seconds
                 )
+            case actions.GenerationDropped(generation, superseded=True, failure=failure):
+                self._log.info("Generation %d was dropped: %s", generation, failure.summary)
             case actions.GenerationDropped(generation, serving, failure):
                 self._failure(f"Reload failed: generation {generation} was dropped, {serving} goes on serving", failure)
             case actions.BackOff(slot, seconds, failures, failure):

@@ -77,5 +77,10 @@ def test_what_is_clearly_no_setting_is_left_alone(start: Start) -> None:
 
 
 def test_a_constant_beside_the_setting_that_it_resembles_is_left_alone(start: Start) -> None:
-    start.write("gunicorn.conf.py", "WORKERS = 3\nworkers = 2\n")
+    start.write("gunicorn.conf.py", "WORKERS = 3\nworkers = 2\nlog_level = 'x'\nloglevel = 'info'\n")
     assert start.load().warnings == []
+
+
+def test_a_slip_of_the_keyboard_is_named_beside_the_setting_too(start: Start) -> None:
+    start.write("gunicorn.conf.py", "workers = 2\nwokers = 3\n")
+    assert start.load().warnings == ["wokers (gunicorn.conf.py:2) is no setting; did you mean workers?"]

@@ -61,7 +61,8 @@ def describe(process: psutil.Process) -> str:
     """One line about a process that may be gone by now."""
     try:
         with process.oneshot():
-            return f"{process.pid} (parent {process.ppid()}, {process.status()}): {' '.join(process.cmdline())}"
+            title = "" if _is_zombie(process) else " ".join(process.cmdline())
+            return f"{process.pid} (parent {process.ppid()}, {process.status()}): {title}"
     except psutil.NoSuchProcess:
         return f"{process.pid} (gone meanwhile)"
 

@@ -120,7 +120,7 @@ def read(context: click.Context) -> Parsed:
 
 
 def _option(setting: Setting) -> click.Option:
-    arguments: dict[str, Any] = {"help": _help(setting), "default": None}
+    arguments: dict[str, Any] = {"help": _help(setting)}
     if setting.kind is Kind.BOOLEAN:
         arguments |= {"is_flag": True, "flag_value": setting.flag_value}
     else:

@@ -82,7 +82,8 @@ def suspicious(values: Mapping[str, Any], names: Names, settings: Mapping[str, A
         if isinstance(values[name], type) or (callable(values[name]) and name not in names.functions):
             continue
         meant = nearest(name, settings, function=name in names.functions)
-        if meant is not None and meant not in values:
+        another_way = name.lower() in ALIASES or name.lower() == meant
+        if meant is not None and not (another_way and meant in values):
             yield name, meant
 
 

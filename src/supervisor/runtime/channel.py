@@ -7,6 +7,7 @@ carries descriptors (unix(7)). A packet is one line of JSON, ``["kind", {fields}
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import select
@@ -18,7 +19,7 @@ from typing import Final, TypeAlias
 
 from supervisor.errors import SupervisorError
 
-JSON: TypeAlias = "None | bool | int | float | str | Sequence[JSON] | Mapping[str, JSON]"
+JSON: TypeAlias = "bool | int | float | str | Sequence[JSON] | Mapping[str, JSON] | None"
 
 MAX_PACKET: Final = 120 * 1024
 """Bytes of the longest packet. A packet must fit into the send buffer, 208 KiB by default, at once (unix(7))."""
@@ -188,7 +189,8 @@ class Channel:
             return False
         except OSError as error:
             if error.errno not in _PEER_GONE:
-                raise ChannelError(f"cannot send a message of {len(packet)} bytes, {len(fds)} descriptors: {error}") from error
+                what = f"a message of {len(packet)} bytes and {len(fds)} descriptors"
+                raise ChannelError(f"cannot send {what}: {error.strerror}") from error
             self.peer_gone = True
             self._forget_queue()
         return True
@@ -229,15 +231,16 @@ class Channel:
 
 
 def as_payload(text: str, limit: int = MAX_TEXT) -> bytes:
-    """``text`` as UTF-8 of at most ``limit`` bytes. Of a longer one head and tail stay, so that a traceback keeps
-    both where it began and what was raised."""
+    """``text`` as UTF-8 of at most ``limit`` bytes, a kibibyte or more. Of a longer text head and tail stay, so that
+    a traceback keeps both where it began and what was raised.
+    """
     data = text.encode("utf-8", "backslashreplace")
     if len(data) <= limit:
         return data
     mark = f"\n[... {len(data)} bytes in all ...]\n".encode()
-    room = max(limit - len(mark), 0)
+    room = limit - len(mark)
     head, tail = data[: room // 2], data[len(data) - (room - room // 2) :]
-    return (_whole(head) + mark + _whole(tail))[:limit]
+    return _whole(head) + mark + _whole(tail)
 
 
 def _whole(data: bytes) -> bytes:
@@ -257,9 +260,7 @@ def _parse(packet: bytes, fds: Sequence[int]) -> Message | None:
 
 
 def _duplicate(fd: int) -> int:
-    # 3 and up, so that a queued message never takes the place of a standard stream (fcntl(2))
-    import fcntl
-
+    # From 3 on, so that a queued message never takes the place of a closed standard stream (fcntl(2)).
     return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
 
 

@@ -1,21 +1,23 @@
-"""``raw_env`` and ``chdir`` in the arbiter's own process, where hooks need them; undone and redone at a reload."""
+"""``chdir``, ``raw_env`` and ``pythonpath`` in a process of ours; in the arbiter, undone and redone at a reload."""
 
 from __future__ import annotations
 
 import os
+import sys
 
 from supervisor.config.settings import Settings
 from supervisor.errors import ConfigError
 
 
 class Environment:
-    """The environment variables that the settings add, and what was there before."""
+    """What the settings change in the process, and what was there before."""
 
     def __init__(self) -> None:
         self._before: dict[str, str | None] = {}
+        self._path: list[str] | None = None
 
     def apply(self, settings: Settings) -> None:
-        """Set ``raw_env`` and go to ``chdir``; what earlier settings had set goes back to what it was.
+        """Go to ``chdir``, set ``raw_env``, put ``pythonpath`` in front; what earlier settings did is undone first.
 
         Raises `ConfigError` if the directory is not there any more.
         """
@@ -27,9 +29,14 @@ class Environment:
         for name, value in settings.env.items():
             self._before[name] = os.environ.get(name)
             os.environ[name] = value
+        self._path = list(sys.path)
+        sys.path[:] = list(dict.fromkeys([*settings.import_paths, *sys.path]))
 
     def restore(self) -> None:
-        """Put back what was there before."""
+        """Put back what was there before. The working directory stays: it may be gone."""
+        if self._path is not None:
+            sys.path[:] = self._path
+            self._path = None
         for name, value in self._before.items():
             if value is None:
                 os.environ.pop(name, None)

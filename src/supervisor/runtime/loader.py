@@ -14,17 +14,15 @@ from __future__ import annotations
 import gc
 import os
 import signal
-import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 from supervisor.application import explain, load_application
-from supervisor.config.settings import Settings
-from supervisor.errors import BootError
 from supervisor.logs.setup import Logs
 from supervisor.runtime import titles
 from supervisor.runtime.channel import Channel, Message, as_payload
 from supervisor.runtime.child import Inheritance, become_worker
+from supervisor.runtime.environment import Environment
 from supervisor.runtime.hazards import Snapshot, compare
 from supervisor.runtime.linux import set_parent_death_signal
 from supervisor.runtime.system import Plan
@@ -83,7 +81,8 @@ class Loader:
     def _load(self) -> list[str]:
         from supervisor.workers.registry import resolve
 
-        _prepare_process(self._settings)
+        # Again, after the arbiter: ``chdir`` may be a link that points somewhere else since.
+        Environment().apply(self._settings)
         gc.disable()
         self._worker_class = resolve(self._settings.worker_class)
         if not self._settings.preload_app:
@@ -154,19 +153,6 @@ class Loader:
         self._logs.flush()
         # Not sys.exit: exit handlers of the application belong to workers, and the arbiter's are not ours to run.
         os._exit(code)
-
-
-def _prepare_process(settings: Settings) -> None:
-    """Working directory, environment and import path, as the generation's settings want them."""
-    try:
-        os.chdir(settings.chdir)
-    except OSError as error:
-        raise BootError(f"chdir = {settings.chdir!r}: {error.strerror}") from error
-    os.environ.update(settings.env)
-    for path in reversed(settings.import_paths):
-        if path in sys.path:
-            sys.path.remove(path)
-        sys.path.insert(0, path)
 
 
 def _take_no_notice(_signum: int, _frame: object) -> None:

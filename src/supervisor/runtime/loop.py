@@ -116,7 +116,6 @@ class Arbiter:
         self._logs = setup_logs(settings)
         self._reporter = Reporter(self._logs.error)
         set_child_subreaper()
-        titles.set_title("arbiter", settings.proc_name)
         self._system = self._make_system(
             signals=signals,
             logs=lambda: self._logs,
@@ -134,15 +133,14 @@ class Arbiter:
     def _start(self) -> bool:
         """Everything before the first fork. False if it was told to stop meanwhile."""
         settings, log = self._settings, self._logs.error
+        titles.set_title("arbiter", settings.proc_name)
         log.info("Starting supervisor %s", __version__)
         if settings.config_path:
             log.info("Configuration: %s", settings.config_path)
         for warning in settings.warnings:
             log.warning("%s", warning)
         self._surface.workers_changed(settings.workers, None)
-        if settings.pidfile:
-            self._pidfile = Pidfile(settings.pidfile)
-            self._pidfile.acquire(os.getpid())
+        self._pidfile = _take_pidfile(settings)
         self._surface.hook("on_starting", self._surface.server)
         listeners = self._bind()
         if listeners is None:
@@ -296,6 +294,7 @@ class Arbiter:
 
     def _use(self, settings: Settings) -> None:
         self._settings = settings
+        titles.set_title("arbiter", settings.proc_name)
         self._surface.use(settings, self._logs.error)
         self._reporter.use(self._logs.error)
 
@@ -354,6 +353,7 @@ class Arbiter:
             self._environment.apply(settings)
             logs = setup_logs(settings)
             listeners = self._listeners.want(settings)
+            self._move_pidfile(settings)
         except SupervisorError as error:
             self._environment.apply(self._settings)
             detail = f"\n{error.detail}" if error.detail else ""
@@ -365,12 +365,28 @@ class Arbiter:
         self._surface.hook("on_reload", self._surface.server)
         self._feed(ReloadRequested(_limits(self._settings)))
 
+    def _move_pidfile(self, settings: Settings) -> None:
+        held = self._pidfile
+        if settings.pidfile == (held.path if held else None):
+            return
+        self._pidfile = _take_pidfile(settings)
+        if held is not None:
+            held.release()
+
     def _read_again(self) -> Settings:
         if self._inputs is None:
             return self._settings
         self._environment.restore()
         with self._system.around_hooks():
             return load(self._inputs)
+
+
+def _take_pidfile(settings: Settings) -> Pidfile | None:
+    if not settings.pidfile:
+        return None
+    pidfile = Pidfile(settings.pidfile)
+    pidfile.acquire(os.getpid())
+    return pidfile
 
 
 def _limits(settings: Settings) -> Limits:

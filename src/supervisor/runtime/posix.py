@@ -196,9 +196,10 @@ class PosixSystem:
         logs = self.logs()
         logs.flush()
         arbiter_pid = os.getpid()
-        pid = os.fork()
-        if pid == 0:
-            self._be_a_loader(generation, plan, channel=theirs, ours=ours, logs=logs, arbiter_pid=arbiter_pid)
+        with self.signals.held():
+            pid = os.fork()
+            if pid == 0:
+                self._be_a_loader(generation, plan, channel=theirs, ours=ours, logs=logs, arbiter_pid=arbiter_pid)
         theirs.close()
         loader = LoaderProcess(generation, plan, pid, ours)
         self._loaders[generation] = loader

@@ -1,15 +1,15 @@
-"""Signals as something to wait for: each arrives as a byte on a descriptor (signal.set_wakeup_fd)."""
+"""Signals as something to wait for: each arrives as a byte on a descriptor (`signal.set_wakeup_fd`, signal(7))."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
-import socket
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from types import FrameType
-from typing import Any
+from typing import Any, Final
 
-HANDLED = (
+HANDLED: Final = (
     signal.SIGHUP,
     signal.SIGINT,
     signal.SIGQUIT,
@@ -21,54 +21,91 @@ HANDLED = (
     signal.SIGWINCH,
     signal.SIGCHLD,
 )
+"""What an arbiter acts on."""
 
 
 class SignalWakeup:
-    """Takes the signals from the moment it is made. Only the main thread can make one."""
+    """Takes the signals from the moment it is made, in the main thread. Ignores SIGPIPE.
+
+    The descriptor is a pipe: it holds 64 Ki signals, where a socketpair holds under 300 single bytes (pipe(7)). Should
+    it be full nevertheless, no kind of signal is lost, only how often and in which order it came.
+    """
 
     def __init__(self, signals: Iterable[signal.Signals] = HANDLED) -> None:
-        self._reader, self._writer = socket.socketpair()
-        self._reader.setblocking(False)
-        self._writer.setblocking(False)
-        self._pending: list[signal.Signals] = []
-        self._previous: dict[signal.Signals, Any] = {}
-        self._previous_wakeup = signal.set_wakeup_fd(self._writer.fileno(), warn_on_full_buffer=False)
-        for number in signals:
-            self._previous[number] = signal.signal(number, self._note)
+        """Install the handlers.
+
+        Raises:
+            ValueError: not in the main thread.
+        """
+        self._noted: set[signal.Signals] = set()
+        self._reader, self._writer = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        try:
+            self._previous_wakeup = signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        except ValueError:
+            self._close()
+            raise
+        self._previous: dict[signal.Signals, Any] = {number: signal.signal(number, self._note) for number in signals}
+        self._previous[signal.SIGPIPE] = signal.signal(signal.SIGPIPE, signal.SIG_IGN)
 
     def fileno(self) -> int:
-        """Readable when signals have arrived."""
-        return self._reader.fileno()
+        """The descriptor that is readable when signals have arrived. -1 once closed."""
+        return self._reader
 
     def drain(self) -> list[signal.Signals]:
-        """The signals that have arrived, in order, each kind of them once in a row."""
-        with contextlib.suppress(BlockingIOError):
-            while self._reader.recv(4096):
-                pass
-        pending, self._pending = self._pending, []
-        folded: list[signal.Signals] = []
-        for number in pending:
-            if number is signal.SIGCHLD and number in folded:
-                continue
-            folded.append(number)
-        return folded
+        """The signals that have arrived, in order; of SIGCHLD only the first, which says that somebody has died."""
+        # The interpreter runs a handler after it wrote the byte, and before the code that sees the byte. So a signal
+        # that was noted before the pipe is read, and is not in it, has found the pipe full.
+        noted, self._noted = self._noted, set()
+        arrived = [signal.Signals(number) for number in self._read() if number in self._previous]
+        self._noted.difference_update(arrived)
+        arrived += sorted(noted.difference(arrived))
+        first_child = arrived.index(signal.SIGCHLD) if signal.SIGCHLD in arrived else -1
+        return [number for at, number in enumerate(arrived) if number != signal.SIGCHLD or at == first_child]
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold all signals back (sigprocmask(2)): put it around a fork.
+
+        Without it a signal that meets the child before its `reset_in_child` would be written to the pipe that it
+        shares with its parent: the parent would take it for its own. In the child, `reset_in_child` ends it.
+        """
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            yield
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def restore(self) -> None:
-        """Put back the handlers that were there before."""
+        """Put back what was there before."""
         for number, handler in self._previous.items():
-            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+            # None is a handler that was not installed from Python, and cannot be put back from there.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
         signal.set_wakeup_fd(self._previous_wakeup)
-        self._reader.close()
-        self._writer.close()
+        self._close()
 
     def reset_in_child(self) -> None:
-        """Default dispositions in a freshly forked process, and nothing shared with the parent any more."""
+        """Default dispositions and an empty mask in a process that was just forked; nothing is shared any more.
+
+        SIGPIPE stays ignored, as in every Python process.
+        """
         signal.set_wakeup_fd(-1)
         for number in self._previous:
-            signal.signal(number, signal.SIG_DFL)
+            signal.signal(number, signal.SIG_IGN if number == signal.SIGPIPE else signal.SIG_DFL)
+        self._close()
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
-        self._reader.close()
-        self._writer.close()
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        self._pending.append(signal.Signals(number))
+        self._noted.add(signal.Signals(number))
+
+    def _read(self) -> bytes:
+        data = b""
+        with contextlib.suppress(BlockingIOError):
+            while chunk := os.read(self._reader, 65536):
+                data += chunk
+        return data
+
+    def _close(self) -> None:
+        if self._reader != -1:
+            os.close(self._reader)
+            os.close(self._writer)
+            self._reader = self._writer = -1

@@ -1,12 +1,12 @@
-"""Process titles, for ps(1): ``supervisor: worker [shop] 3``."""
+"""Process titles for ps(1): ``supervisor: arbiter [shop]``, ``supervisor: worker [shop] 3``."""
 
 from __future__ import annotations
 
 
 def set_title(role: str, name: str, detail: str = "") -> None:
-    """Show what this process is, where setproctitle is installed."""
+    """Show what this process is: ``supervisor: ROLE [NAME] DETAIL``. Does nothing where setproctitle is missing."""
     try:
         from setproctitle import setproctitle
     except ImportError:
         return
-    setproctitle(" ".join(part for part in (f"supervisor: {role} [{name}]", detail) if part))
+    setproctitle(f"supervisor: {role} [{name}] {detail}".rstrip())

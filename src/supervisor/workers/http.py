@@ -61,6 +61,7 @@ class HttpProtocol(asyncio.Protocol):
         "__weakref__",
         "client",
         "current",
+        "declined",
         "drained",
         "expect",
         "flush_scheduled",
@@ -111,6 +112,7 @@ class HttpProtocol(asyncio.Protocol):
         self.headers: list[tuple[bytes, bytes]] = []
         self.hosts = 0
         self.expect = b""
+        self.declined: list[tuple[bytes, bytes]] = []
         # Flow control.
         self.unread = 0
         self.read_paused = False
@@ -175,12 +177,9 @@ class HttpProtocol(asyncio.Protocol):
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            rest = data[upgrade.args[0] :]
-            if self.rejection is not None or self._upgraded(rest):
-                return b""
-            # The parser stops at an upgrade; another one goes on with the next request.
-            self.parser = httptools.HttpRequestParser(self)
-            return rest
+            if self.rejection is None:
+                rest = data[upgrade.args[0] :]
+                return self._decline_upgrade() + rest if self.declined else self._upgrade(rest)
         return b""
 
     # -- the parser's callbacks
@@ -223,14 +222,19 @@ class HttpProtocol(asyncio.Protocol):
         parser = self.parser
         method, version = parser.get_method(), parser.get_http_version()
         refusal = self._refusal(method, version)
+        if refusal is None and parser.should_upgrade():
+            if not self._wants_websocket(method, version):
+                self.declined = [field for field in self.headers if field[0] == b"upgrade"]
+            # The parser stops here, whether the request has a body or not, and `_parse` goes on.
+            return
+        if self.declined:
+            self.headers += self.declined
+            self.declined = []
         request = self._request(method.decode("ascii"), version) if refusal is None else None
         if request is None:
             self.reject(*(refusal or (400, "Invalid request target.")))
             return
         self.reading = request
-        if parser.should_upgrade() and self._wants_websocket():
-            # The connection is handed over when the parser has come to the end of the head.
-            return
         if self.current is None and not self.queue:
             self._start(request)
         else:
@@ -516,30 +520,37 @@ class HttpProtocol(asyncio.Protocol):
         own = {b"date": kinds & response.DATE, b"server": kinds & response.SERVER}
         return tuple(b"%b: %b\r\n" % field for field in shared.default_headers if not own.get(field[0]))
 
-    # -- WebSocket
+    # -- upgrades
 
-    def _wants_websocket(self) -> bool:
-        request = self.reading
-        if request is None or self.shared.upgrade is None or request.method != "GET" or request.old:
+    def _wants_websocket(self, method: bytes, version: str) -> bool:
+        """Whether this head opens a WebSocket (RFC 6455, section 4.2.1). Behind requests in flight it cannot."""
+        if self.shared.upgrade is None or method != b"GET" or version != "1.1" or self.current is not None:
             return False
-        upgrade = [value.strip().lower() for name, value in self.headers if name == b"upgrade"]
-        return upgrade == [b"websocket"] and self.current is None and not self.queue
+        return [value.strip().lower() for name, value in self.headers if name == b"upgrade"] == [b"websocket"]
 
-    def _upgraded(self, rest: bytes) -> bool:
-        """Hand the connection over to the WebSocket protocol, if that is what the client asked for."""
-        if not self._head_was_websocket():
-            return False
-        lines = [b"GET ", self.url, b" HTTP/1.1\r\n"]
-        for name, value in self.headers:
-            lines += (name, b": ", value, b"\r\n")
-        lines += (b"\r\n", rest)
+    def _upgrade(self, rest: bytes) -> bytes:
+        """Hand the connection over to the WebSocket protocol, with the head and what came behind it."""
         self.phase = Phase.GONE
         self.shared.connections.discard(self)
-        upgrade = self.shared.upgrade
-        return upgrade is not None and upgrade(self, b"".join(lines))
+        if self.shared.upgrade is not None:
+            self.shared.upgrade(self, self._head_again(b"GET", "1.1", self.headers) + rest)
+        return b""
 
-    def _head_was_websocket(self) -> bool:
-        return self.phase == Phase.HEAD and self.current is None and not self.queue
+    def _decline_upgrade(self) -> bytes:
+        """Go on as if no upgrade had been asked for: the head again, without that, for another parser.
+
+        The parser takes the body for the other protocol's first bytes; clients that offer ``h2c`` do send bodies.
+        """
+        method, version = self.parser.get_method(), self.parser.get_http_version()
+        self.parser = httptools.HttpRequestParser(self)
+        return self._head_again(method, version, [field for field in self.headers if field[0] != b"upgrade"])
+
+    def _head_again(self, method: bytes, version: str, headers: list[tuple[bytes, bytes]]) -> bytes:
+        lines = [method, b" ", self.url, b" HTTP/", version.encode("ascii"), b"\r\n"]
+        for name, value in headers:
+            lines += (name, b": ", value, b"\r\n")
+        lines.append(b"\r\n")
+        return b"".join(lines)
 
 
 def _address(name: Any) -> Address | None:

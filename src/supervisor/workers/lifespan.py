@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import traceback
 from typing import Any
 
 from supervisor.errors import BootError
@@ -40,7 +41,10 @@ class Lifespan:
                 raise BootError(f"the application's lifespan startup failed: {last}", detail=text)
             self.running = True
         elif self.mode == "on":
-            raise BootError(f"the application's lifespan startup raised {type(error).__name__}: {error}") from error
+            detail = "".join(traceback.format_exception(error))
+            raise BootError(
+                f"the application's lifespan startup raised {type(error).__name__}: {error}", detail=detail
+            ) from error
         elif self._asked:
             self.log.warning(
                 "the application raised %s in its lifespan startup; going on without, as the ASGI specification has it "

@@ -217,7 +217,7 @@ class Server:
             self.handshaking.add(protocol)
         return protocol
 
-    def _upgrade(self, connection: HttpProtocol, data: bytes) -> bool:
+    def _upgrade(self, connection: HttpProtocol, data: bytes) -> None:
         """Hand a connection over to uvicorn's WebSocket class, with the request's head and what followed it."""
         make: Any = self.config.ws_protocol_class
         protocol = make(config=self.config, server_state=self.state, app_state=self.lifespan.state, _loop=self.loop)
@@ -229,7 +229,6 @@ class Server:
         if connection.write_paused:
             protocol.pause_writing()
         protocol.data_received(data)
-        return True
 
     async def _stop_accepting(self) -> None:
         if isinstance(self.loop, asyncio.SelectorEventLoop):

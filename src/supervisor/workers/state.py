@@ -86,7 +86,7 @@ class Shared:
 
         self.app_state: dict[str, Any] = {}
         self.on_answered: Callable[[int], None] = lambda _: None
-        self.upgrade: Callable[[HttpProtocol, bytes], bool] | None = None
+        self.upgrade: Callable[[HttpProtocol, bytes], None] | None = None
         self.draining = False
         self.told = asyncio.Event()
         self.changed = asyncio.Event()
