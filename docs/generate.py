@@ -15,7 +15,7 @@ LIFECYCLE = """\
 <!-- Generated from supervisor.core.lifecycle: python docs/generate.py -->
 
 Every step that a worker can take, drawn from the table in `supervisor.core.lifecycle`. What is not in it cannot happen:
-a missing step raises. What the arbiter does at each step is told in [the architecture](../explanation/architecture.md).
+a missing step raises. What the arbiter does at each step is told in [the architecture](architecture.md).
 
 ```mermaid
 stateDiagram-v2
@@ -34,8 +34,7 @@ def lifecycle_page() -> str:
     for (state, cause), target in TRANSITIONS.items():
         if state is not target:
             steps.setdefault((state, target), []).append(cause.value)
-    first = next(iter(State))
-    diagram = [f"    [*] --> {first.value}"]
+    diagram = [f"    [*] --> {State.SPAWNING.value}: slot is vacant"]
     diagram += [
         f"    {state.value} --> {target.value}: {', '.join(causes)}" for (state, target), causes in steps.items()
     ]
@@ -48,7 +47,7 @@ def pages() -> dict[Path, str]:
     """Each generated page with its text."""
     return {
         DOCS / "reference" / "settings.md": settings_page(),
-        DOCS / "reference" / "lifecycle.md": lifecycle_page(),
+        DOCS / "explanation" / "lifecycle.md": lifecycle_page(),
     }
 
 

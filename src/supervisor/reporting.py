@@ -60,7 +60,7 @@ class Reporter:
             case actions.Abort(worker, pid, reason):
                 self._log.critical("WORKER TIMEOUT: aborting worker %d (pid %d): %s", worker, pid, reason)
             case actions.Kill(worker, pid, reason):
-                self._log.error("Killing worker %d (pid %d): %s", worker, pid, reason)
+                self._log.warning("Killing worker %d (pid %d): %s", worker, pid, reason)
             case actions.Reap():
                 self._reap(action, last_words)
             case actions.AnnounceReady(workers, seconds):

@@ -64,7 +64,7 @@ class World(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.now = 0.0
+        self.now = 1000.0
         self.loaders: dict[int, Loader] = {}
         self.processes: dict[int, Process] = {}
         self.started: set[int] = set()
@@ -83,14 +83,16 @@ class World(RuleBasedStateMachine):
 
     # What the shell does
 
-    def feed(self, event: Event) -> None:
-        serving, wanted = self.serving(), self.arbiter.wanted
+    def feed(self, event: Event, *, serving: int | None = None) -> None:
+        """Tell the arbiter, and do what it says. ``serving``: how many served before, if the event itself changes that."""
+        before = len(self.serving()) if serving is None else serving
+        wanted = self.arbiter.wanted
         done = self.arbiter.handle(event, self.now)
         for action in done:
             self.perform(action)
         sent_away = any(isinstance(action, actions.Drain) for action in done)
         if sent_away and not self.harmed and not self.arbiter.stopping:
-            assert len(self.serving()) >= min(len(serving), wanted, self.arbiter.wanted)
+            assert len(self.serving()) >= min(before, wanted, self.arbiter.wanted)
 
     def perform(self, action: Action) -> None:
         assert self.exit_code is None
@@ -132,7 +134,7 @@ class World(RuleBasedStateMachine):
             case actions.GenerationDropped(generation):
                 self.dropped.add(generation)
             case actions.BootAbandoned():
-                assert not any(process.ready and process.pid for process in self.processes.values())
+                assert not self.serving()
             case actions.AnnounceReady(workers):
                 assert len(self.serving()) == workers == self.arbiter.wanted > 0
             case actions.ReloadFinished(generation, workers):
@@ -148,9 +150,8 @@ class World(RuleBasedStateMachine):
         assert process.pid == pid > 0
         return process
 
-    def advance(self, seconds: float, *, late: float = 0.0) -> None:
+    def sleep_until(self, end: float, *, late: float = 0.0) -> None:
         """Let time pass, with a tick whenever one is due, or ``late`` seconds after that."""
-        end = self.now + seconds
         for _ in range(MANY_STEPS):
             due = self.arbiter.next_deadline()
             if due is None or due > end:
@@ -198,11 +199,11 @@ class World(RuleBasedStateMachine):
 
     @rule(seconds=st.sampled_from([0.01, 0.3, 1.0, 4.0, 11.0, 35.0]))
     def time_passes(self, seconds: float) -> None:
-        self.advance(seconds)
+        self.sleep_until(self.now + seconds)
 
     @rule(seconds=st.sampled_from([0.5, 2.0, 50.0, 500.0]))
     def arbiter_is_held_up(self, seconds: float) -> None:
-        self.advance(0.02, late=seconds)
+        self.sleep_until(self.now + 0.02, late=seconds)
 
     @rule(data=st.data())
     def loader_loads(self, data: st.DataObject) -> None:
@@ -238,9 +239,10 @@ class World(RuleBasedStateMachine):
             self.fork(process)
 
     def fork(self, process: Process) -> None:
+        serving = len(self.serving())
         process.pid = 100 + process.number
         process.ready = process.early
-        self.feed(events.Forked(process.number, process.pid))
+        self.feed(events.Forked(process.number, process.pid), serving=serving)
 
     @rule(data=st.data())
     def fork_fails(self, data: st.DataObject) -> None:
@@ -263,8 +265,9 @@ class World(RuleBasedStateMachine):
             self.get_ready(process)
 
     def get_ready(self, process: Process) -> None:
+        serving = len(self.serving())
         process.ready = True
-        self.feed(events.Ready(process.number))
+        self.feed(events.Ready(process.number), serving=serving)
 
     @rule(data=st.data())
     def worker_cannot_boot(self, data: st.DataObject) -> None:
@@ -288,6 +291,7 @@ class World(RuleBasedStateMachine):
     @rule(data=st.data())
     def worker_is_wedged(self, data: st.DataObject) -> None:
         if process := self.some(data, "ready"):
+            self.heartbeats()
             self.harmed = True
             process.beats = False
 
@@ -350,7 +354,7 @@ class World(RuleBasedStateMachine):
                     return
                 due = self.arbiter.next_deadline()
                 assert due is not None, "nothing is under way"
-                self.advance(max(0.0, due - self.now))
+                self.sleep_until(due)
         raise AssertionError("no rest")
 
     def one_good_thing(self) -> bool:

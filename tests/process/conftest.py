@@ -42,7 +42,7 @@ def pytest_runtest_makereport(
     return report
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture
 def adopt_orphans() -> Iterator[None]:
     """Make the test process the parent of orphans: what a service leaves behind is then found, and can be reaped."""
     libc = ctypes.CDLL(None, use_errno=True)
@@ -52,7 +52,7 @@ def adopt_orphans() -> Iterator[None]:
 
 
 @pytest.fixture
-def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StartService]:
+def service(request: pytest.FixtureRequest, tmp_path: Path, adopt_orphans: None) -> Iterator[StartService]:
     """Make services; when the test has passed, stop those that still run, and hold all to promise 8."""
     made: list[Service] = []
     request.node.stash[SERVICES] = made

@@ -97,8 +97,9 @@ class Report:
         return max((record.ended - record.started for record in self.records), default=0.0)
 
     def __str__(self) -> str:
-        examples = [f"{record.outcome.value}: {record.detail}" for record in self.lost[:5]]
-        return f"{len(self.records)} requests, {self.counts}, longest {self.longest:.2f} s {examples or ''}"
+        counts = ", ".join(f"{count} {kind}" for kind, count in self.counts.items() if count)
+        examples = {record.outcome.value: record.detail for record in self.lost}
+        return f"{len(self.records)} requests: {counts}; longest {self.longest:.2f} s {examples or ''}".rstrip()
 
 
 class Failed(Exception):

@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -33,6 +34,33 @@ def test_of_the_arbiter_while_it_boots(service: StartService, moment: str) -> No
     site.killed = True
     site.signal(signal.SIGKILL)
     assert site.wait_exit() == -signal.SIGKILL
+
+
+def test_of_the_arbiter_with_a_request_in_flight(service: StartService) -> None:
+    """It is still answered; then the worker leaves."""
+    site = service().start("--workers", "2", "--preload")
+    site.wait_serving(2)
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(site.get, "/sleep/1")
+        site.wait_event("sleeping")
+        site.killed = True
+        site.signal(signal.SIGKILL)
+        assert site.wait_exit() == -signal.SIGKILL
+        assert answer.result().status == 200
+
+
+def test_of_the_arbiter_of_a_blocked_worker(service: StartService) -> None:
+    """A worker whose event loop is stuck cannot notice; there must be no orphan all the same."""
+    site = service().start("--workers", "2", "--preload", "--timeout", "0")
+    site.wait_serving(2)
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(site.get, "/block/3600")
+        site.wait_event("blocking")
+        site.killed = True
+        site.signal(signal.SIGKILL)
+        assert site.wait_exit() == -signal.SIGKILL
+        site.wait_until(site.is_gone, "no process is left", timeout=10)
+        assert isinstance(answer.exception(), OSError)
 
 
 def test_of_the_arbiter_and_a_second_start(service: StartService) -> None:

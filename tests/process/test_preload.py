@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -35,7 +36,7 @@ def test_without_preload_every_worker_imports(service: StartService) -> None:
     assert {event["pid"] for event in site.events("import") if event["version"] == "2"} == set(serving)
 
 
-def test_a_crashed_worker_is_replaced_from_memory(service: StartService) -> None:
+def test_a_crashed_worker_is_replaced_from_memory(service: StartService, measured: Callable[[str], None]) -> None:
     site = service()
     site.deploy(
         "1", at_import="begun = time.monotonic(); time.sleep(2); note('imported', took=time.monotonic() - begun)"
@@ -51,7 +52,7 @@ def test_a_crashed_worker_is_replaced_from_memory(service: StartService) -> None
     assert victim not in after
     assert len(site.events("import")) == 1, "nothing was imported again, though the files have changed"
     took, replaced = site.events("imported")[0]["took"], site.events("started")[-1]["at"] - killed_at
-    print(f"import {took:.3f} s, replacement from memory {replaced:.3f} s")
+    measured(f"import {took:.3f} s, replacement from memory {replaced:.3f} s")
 
 
 def test_an_added_worker_runs_the_generation_that_serves(service: StartService) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
@@ -11,7 +12,7 @@ from tests.process.load import Load, Target, Traffic
 
 
 @pytest.mark.parametrize("keep_alive", [True, False], ids=["keep-alive", "one-shot"])
-def test_max_requests_under_load(service: StartService, keep_alive: bool) -> None:
+def test_max_requests_under_load(service: StartService, keep_alive: bool, measured: Callable[[str], None]) -> None:
     """Nothing is lost, workers retire at different counts, and there are always enough ready ones."""
     site = service().start("--workers", "2", "--preload", "--max-requests", "60", "--max-requests-jitter", "60")
     site.wait_serving(2)
@@ -30,4 +31,4 @@ def test_max_requests_under_load(service: StartService, keep_alive: bool) -> Non
 
     assert min(site.ready_counts()) >= 2, site.report()
     assert max(site.ready_counts()) <= 3, "surge is 1"
-    print(f"{report}; retired after {sorted(served[pid] for pid in retired)} requests")
+    measured(f"{report}; retired after {sorted(served[pid] for pid in retired)} requests")

@@ -6,6 +6,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -60,7 +61,9 @@ def test_term_answers_what_is_in_flight(service: StartService, bind: str, preloa
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
-def test_int_and_quit_do_not_wait_for_requests(service: StartService, number: signal.Signals) -> None:
+def test_int_and_quit_do_not_wait_for_requests(
+    service: StartService, number: signal.Signals, measured: Callable[[str], None]
+) -> None:
     site = service().start("--workers", "2")
     site.wait_serving(2)
     request = Request(site, "/sleep/3600")
@@ -68,7 +71,7 @@ def test_int_and_quit_do_not_wait_for_requests(service: StartService, number: si
     begun = time.monotonic()
     site.signal(number)
     assert site.wait_exit() == 0
-    print(f"{number.name}: gone after {time.monotonic() - begun:.3f} s")
+    measured(f"{number.name}: gone after {time.monotonic() - begun:.3f} s")
     request.join()
     assert request.answer is None or request.answer.status >= 500
     assert len(site.events("stopped")) == 2, "lifespan shutdown ran in both workers"

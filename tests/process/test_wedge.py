@@ -8,6 +8,7 @@ import re
 import signal
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
 
@@ -40,7 +41,7 @@ def assert_stack_is_shown(site: Service, pattern: str) -> None:
     assert re.search(pattern, site.log), f"the log does not show where it was stuck\n{site.log}"
 
 
-def test_while_serving(service: StartService) -> None:
+def test_while_serving(service: StartService, measured: Callable[[str], None]) -> None:
     site = service().start("--workers", "2", "--preload", "--timeout", str(TIMEOUT))
     site.expect_error(WEDGE)
     site.wait_serving(2)
@@ -50,7 +51,7 @@ def test_while_serving(service: StartService) -> None:
     site.wait_serving(2)
     assert_stack_is_shown(site, r"time\.sleep|probe\.py.*line \d+")
     assert_stack_is_shown(site, r"/block/3600")
-    print(f"found and gone after {found:.2f} s, timeout {TIMEOUT} s")
+    measured(f"found and gone after {found:.2f} s, timeout {TIMEOUT} s")
     assert found < TIMEOUT + 1 + SLACK
 
 

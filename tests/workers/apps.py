@@ -23,7 +23,7 @@ async def read_body(receive: Any) -> bytes:
             raise ConnectionError("the client went away")
         body += message["body"]
         if not message["more_body"]:
-            return body
+            return bytes(body)
 
 
 async def lifespan(receive: Any, send: Any) -> None:

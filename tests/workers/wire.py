@@ -109,6 +109,15 @@ class Wire:
         written, self.transport.written = self.transport.written, b""
         return written
 
+    @property
+    def reads(self) -> bool:
+        """Whether the protocol wants to be told what arrives."""
+        return self.transport.reading
+
+    @property
+    def half_closed(self) -> bool:
+        return self.transport.eof
+
     async def feed(self, *pieces: bytes) -> bytes:
         """Let pieces arrive, each on its own turn of the loop; return what was written."""
         for piece in pieces:

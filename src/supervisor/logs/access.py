@@ -238,7 +238,7 @@ class AccessLog:
             return
         lines, self._lines = self._lines, []
         data = ("\n".join(lines) + "\n").encode("utf-8", "backslashreplace")
-        stream = self._handler.stream
+        stream: Any = self._handler.stream
         try:
             descriptor = stream.fileno()
         except (OSError, ValueError, AttributeError):

@@ -71,6 +71,11 @@ class LogFile(logging.FileHandler):
                     os.fchown(stream.fileno(), *self.owner)
         return stream
 
+    def close(self) -> None:
+        # What a full disk has kept from being written is given up.
+        with contextlib.suppress(OSError):
+            super().close()
+
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the logging module's name
         if not isinstance(sys.exception(), OSError):
             super().handleError(record)
@@ -128,7 +133,11 @@ def setup(settings: Any) -> Logs:
     error_handler = _handler(settings, "errorlog", "stderr", logging.Formatter(ERROR_FORMAT, DATE_FORMAT), owner)
     access_handler = None
     if settings.accesslog is not None:
-        access_handler = _handler(settings, "accesslog", "stdout", logging.Formatter(ACCESS_FORMAT), owner)
+        try:
+            access_handler = _handler(settings, "accesslog", "stdout", logging.Formatter(ACCESS_FORMAT), owner)
+        except ConfigError:
+            error_handler.close()
+            raise
 
     before = [
         (logger, list(logger.handlers), logger.level, logger.propagate) for logger in (error, access, logging.root)
@@ -240,7 +249,7 @@ def _configuration(settings: Any) -> Callable[[], None] | None:
             with open(path, encoding="utf-8") as file:
                 values = json.load(file)
         except (OSError, ValueError) as error:
-            raise ConfigError(f"logconfig_json {path!r} cannot be used: {error}") from None
+            raise ConfigError(f"logconfig_json {path!r} cannot be used: {_flat(error)}") from None
         if not isinstance(values, dict):
             raise ConfigError(f"logconfig_json {path!r} must hold an object, not {type(values).__name__}")
         return lambda: _apply_dict(f"logconfig_json {path!r}", values)
@@ -253,7 +262,7 @@ def _configuration(settings: Any) -> Callable[[], None] | None:
 
 
 def _apply_dict(origin: str, values: dict[str, Any]) -> None:
-    # Laid over, one top-level key replacing the other, as gunicorn does: files rely on handlers that they do not define.
+    # One top-level key replaces the other, as with gunicorn; files still use handlers that they do not define.
     config: dict[str, Any] = {**copy.deepcopy(DEFAULTS), **values}
     missing = _missing_handlers(config)
     if missing:
@@ -278,17 +287,12 @@ def _apply_file(path: str) -> None:
     defaults = {"__file__": path, "here": os.path.dirname(path)}
     try:
         logging.config.fileConfig(path, defaults=defaults, disable_existing_loggers=False)
-    except (
-        ConfigParserError,
-        KeyError,
-        ValueError,
-        TypeError,
-        OSError,
-        AttributeError,
-        ImportError,
-        RuntimeError,
-    ) as error:
-        raise ConfigError(f"logconfig {path!r} cannot be used: {type(error).__name__}: {error}") from error
+    except Exception as error:  # the file names classes and evaluates their arguments: anything may come of it
+        raise ConfigError(f"logconfig {path!r} cannot be used: {type(error).__name__}: {_flat(error)}") from error
+
+
+def _flat(error: BaseException) -> str:
+    return " ".join(str(error).split())
 
 
 # -- captured output

@@ -199,7 +199,8 @@ class Channel:
         """The next packet as a message; None for one that was dropped and for the end of file."""
         fds: list[int] = []
         try:
-            packet, ancillary, flags, _ = self._sock.recvmsg(MAX_PACKET, _ANCILLARY if self._takes_fds else 0)
+            room = _ANCILLARY if self._takes_fds else 0
+            packet, ancillary, flags, _ = self._sock.recvmsg(MAX_PACKET, room, socket.MSG_CMSG_CLOEXEC)
         except ConnectionResetError:
             # The peer closed without reading all that it was sent. Its own last messages are still to come.
             self.peer_gone = True

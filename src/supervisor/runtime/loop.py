@@ -361,6 +361,8 @@ class Arbiter:
             return
         self._logs = logs
         self._use(settings)
+        if not isinstance(settings.app, str):
+            logs.error.warning("The application was given as an object: workers are renewed, but not with new code")
         self._plans[self._core.next_generation] = Plan(settings, listeners)
         self._surface.hook("on_reload", self._surface.server)
         self._feed(ReloadRequested(_limits(self._settings)))

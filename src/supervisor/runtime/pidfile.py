@@ -162,8 +162,8 @@ def _content(path: str, fd: int) -> str:
 
 
 def _taken(path: str, pid: str) -> ConfigError:
-    command = " ".join(_command(pid)) if pid else ""
-    owner = f"process {pid} ({command})" if command else "a process that is just starting or ending"
+    command = " ".join(" ".join(_command(pid)).split()) if pid else ""  # one line, whatever it was started with
+    owner = f"process {pid} ({command[:200]})" if command else "a process that is just starting or ending"
     return ConfigError(f"pidfile {path!r} belongs to {owner}; stop that one first, or set another pidfile")
 
 

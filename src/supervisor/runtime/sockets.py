@@ -193,9 +193,13 @@ def _remove_stale(path: str, bind: str) -> None:
 
 def _inherit(fd: int, bind: str) -> Listener:
     """A listener on a duplicate: the descriptor itself stays, so that the address can be opened again."""
+    copy = -1
     try:
-        sock = socket.socket(fileno=os.dup(fd))
+        copy = os.dup(fd)
+        sock = socket.socket(fileno=copy)
     except OSError as error:
+        if copy >= 0:
+            os.close(copy)
         raise ConfigError(f"bind = {bind!r}: descriptor {fd} is not an open socket ({error.strerror})") from error
     if sock.type != socket.SOCK_STREAM or not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         sock.close()
@@ -243,5 +247,5 @@ def _name(pids: set[int | None]) -> str:
     pid = min(known)
     if pid == os.getpid():
         return " by another bind of this process"
-    command = " ".join(psutil.Process(pid).cmdline())
-    return f" by process {pid} ({command})"
+    command = " ".join(" ".join(psutil.Process(pid).cmdline()).split())  # one line, whatever it was started with
+    return f" by process {pid} ({command[:200]})"

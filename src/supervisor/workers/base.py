@@ -218,12 +218,15 @@ class Worker:
             raise StoppedInBoot
         self.stop_changed()
 
+    def orphan_patience(self) -> int:
+        """Seconds after which the kernel ends a worker that was told to stop and has no arbiter left to kill it."""
+        return math.ceil(self.cfg.graceful_timeout) + 2
+
     def _arm_last_resort(self) -> None:
-        """Nobody is left to kill this process if it hangs: let the kernel do it."""
         if not self._last_resort:
             self._last_resort = True
             signal.signal(signal.SIGALRM, signal.SIG_DFL)
-            signal.alarm(math.ceil(self.cfg.graceful_timeout) + 2)
+            signal.alarm(self.orphan_patience())
 
     def flush_logs(self) -> None:
         """Write out what logging handlers hold."""

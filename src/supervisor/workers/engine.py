@@ -84,7 +84,7 @@ def load(config: Config) -> None:
 
 
 def abandon(send: Any) -> None:
-    """Cut a response off: close the connection of the request whose ASGI ``send`` this is, without a word in the log."""
+    """Cut a response off: close the connection of the request whose ASGI ``send`` this is. Nothing is logged."""
     cycle = getattr(send, "__self__", None)
     if cycle is not None:
         cycle.disconnected = True

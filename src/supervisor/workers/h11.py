@@ -67,7 +67,9 @@ class DrainingH11Protocol(H11Protocol):
 
     def waiting_for_head(self) -> bool:
         """Whether no request is being worked on."""
-        return self.cycle is None or bool(self.cycle.response_complete)
+        # The base declares a cycle, and has none before the first request.
+        cycle: Any = self.cycle
+        return cycle is None or bool(cycle.response_complete)
 
     def drain(self) -> None:
         """Say ``Connection: close`` with the response that is still to begin; `sweep` does the rest."""

@@ -23,7 +23,8 @@ class Instrumented:
         self.app = app
         self.shared = shared
 
-    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
+    async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> Any:
+        """Call the application; return what it returns, which should be nothing and which the protocol checks."""
         shared = self.shared
         if shared.forwarded is not None and shared.forwarded.trusts_peer(scope.get("client")):
             shared.forwarded.apply(scope)
@@ -45,6 +46,7 @@ class Instrumented:
                 raise
             # Cancelled by the worker: no error of the application, which uvicorn would report.
             await watched.refuse()
+            return None
         finally:
             watched.finish()
             shared.ended(watched)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import traceback
 from typing import Any
 
+from supervisor.application import user_traceback
 from supervisor.errors import BootError
 
 
@@ -41,7 +41,7 @@ class Lifespan:
                 raise BootError(f"the application's lifespan startup failed: {last}", detail=text)
             self.running = True
         elif self.mode == "on":
-            detail = "".join(traceback.format_exception(error))
+            detail = user_traceback(error)
             raise BootError(
                 f"the application's lifespan startup raised {type(error).__name__}: {error}", detail=detail
             ) from error

@@ -100,8 +100,9 @@ class Request(Exchange):
             if not self.complete and not self.disconnected:
                 self._unfinished()
         finally:
-            shared.tasks.discard(self.task)  # type: ignore[arg-type]  # set before the task first runs
-            self.task = None
+            if self.task is not None:
+                shared.tasks.discard(self.task)
+                self.task = None
             if not self.complete:
                 self._finish()
             shared.ended(self)

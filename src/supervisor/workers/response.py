@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from http import HTTPStatus
-from typing import Final
+from typing import Any, Final
 
 PLAIN: Final = 0
 CONTENT_LENGTH: Final = 1
@@ -49,7 +49,7 @@ class InvalidResponse(RuntimeError):
     """The application sent what cannot be a response. Raised into the application."""
 
 
-def encode_field(name: bytes, value: bytes) -> tuple[bytes, int]:
+def encode_field(name: Any, value: Any) -> tuple[bytes, int]:
     """Return the line of one header field and its kind; raise `InvalidResponse` if it is malformed.
 
     Lines are remembered, since applications send the same few fields with every response. The memory is bounded in

@@ -90,6 +90,7 @@ class Server:
         self.loop.call_soon_threadsafe(self._note_stop)
 
     def _note_stop(self) -> None:
+        self.worker.loop_has_answered()
         if not self.stop_time:
             self.stop_time = self.loop.time()
         self.stopped.set()
@@ -143,10 +144,9 @@ class Server:
         self.shared.app_state = self.lifespan.state
         self._prepare_protocols()
         for listener in self.worker.context.listeners:
-            # Two copies: the loop closes its own when it stops accepting, the other one then takes what has queued up.
-            copy = listener.dup()
-            copy.setblocking(False)
-            self.listeners.append(copy)
+            # The loop closes its copy when it stops accepting; with ours we then take what has queued up.
+            listener.setblocking(False)
+            self.listeners.append(listener)
             accepting = listener.dup()
             self.accepting.append(accepting)
             server = await self.loop.create_server(

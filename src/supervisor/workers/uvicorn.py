@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import importlib.util
+import signal
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 from supervisor.logs.access import AccessLog
 from supervisor.protocols import WorkerContext
@@ -17,6 +18,9 @@ from supervisor.workers.proxy import Forwarded
 from supervisor.workers.reqhooks import RequestHooks
 from supervisor.workers.server import Server
 from supervisor.workers.state import Limits, Shared
+
+ORPHAN_PATIENCE: Final = 5
+"""Seconds in which the event loop of a worker without an arbiter must have heard that it is to stop."""
 
 
 class UvicornWorker(Worker):
@@ -138,6 +142,14 @@ class UvicornWorker(Worker):
         return functools.partial(engine.custom_loop, self.config)
 
     # -- what the base class asks for
+
+    def orphan_patience(self) -> int:
+        return ORPHAN_PATIENCE
+
+    def loop_has_answered(self) -> None:
+        """The event loop has heard of the stop, so it is not stuck: an orphan has its whole time to drain."""
+        if self._last_resort:
+            signal.alarm(super().orphan_patience())
 
     def stop_changed(self) -> None:
         if self._server is not None:
