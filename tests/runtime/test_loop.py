@@ -206,7 +206,7 @@ def test_a_stop_while_it_waits_for_the_address_is_heeded(tmp_path: Path) -> None
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         system = term(FakeSystem(), 1.5)
-        assert arbiter(system, tmp_path, bind=["127.0.0.1:%d" % taken.getsockname()[1]]).run() == 0
+        assert arbiter(system, tmp_path, bind=[f"127.0.0.1:{taken.getsockname()[1]}"]).run() == 0
     assert "Booting" not in log_of(tmp_path)
 
 
@@ -223,7 +223,7 @@ def test_an_address_that_gets_free_is_taken(tmp_path: Path) -> None:
             return super().wait(until)
 
     system = term(Freeing(), 5)
-    assert arbiter(system, tmp_path, bind=["127.0.0.1:%d" % taken.getsockname()[1]]).run() == 0
+    assert arbiter(system, tmp_path, bind=[f"127.0.0.1:{taken.getsockname()[1]}"]).run() == 0
     assert "Ready: 1 worker serving" in log_of(tmp_path)
 
 

@@ -220,7 +220,7 @@ class Worker:
 
     def orphan_patience(self) -> int:
         """Seconds after which the kernel ends a worker that was told to stop and has no arbiter left to kill it."""
-        return math.ceil(self.cfg.graceful_timeout) + 2
+        return 2 + math.ceil(float(self.cfg.graceful_timeout))
 
     def _arm_last_resort(self) -> None:
         if not self._last_resort:
