@@ -78,6 +78,13 @@ def test_a_busy_machine_excuses_a_beat_once() -> None:
     assert heartbeats.silence(worker, 89.3, late=0.2, now=101.2) == pytest.approx(11.9)
 
 
+def test_an_excuse_holds_when_somebody_else_is_looked_at_meanwhile() -> None:
+    worker = watched(beat=0.0, look_at=99.8)
+    assert heartbeats.silence(worker, 89.3, late=0.2, now=100.0) is None
+    assert heartbeats.silence(worker, 89.3, late=0.0, now=100.5) is None
+    assert worker.look_at == 101.0
+
+
 @pytest.mark.parametrize("state", [State.ABORTING, State.KILLING])
 def test_the_dying_are_not_watched(state: State) -> None:
     worker = watched(beat=1.0, look_at=50.0, state=state)

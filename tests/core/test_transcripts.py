@@ -1,4 +1,4 @@
-"""Golden transcripts. ``UPDATE_TRANSCRIPTS=1 pytest tests/core`` writes them anew: read the difference before you keep it."""
+"""Golden transcripts. ``UPDATE_TRANSCRIPTS=1 pytest tests/core`` rewrites them: read what changed before keeping it."""
 
 from __future__ import annotations
 

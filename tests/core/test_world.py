@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import hypothesis.strategies as st
@@ -84,7 +85,7 @@ class World(RuleBasedStateMachine):
     # What the shell does
 
     def feed(self, event: Event, *, serving: int | None = None) -> None:
-        """Tell the arbiter, and do what it says. ``serving``: how many served before, if the event itself changes that."""
+        """Tell the arbiter, and do what it says. ``serving``: how many did before, if the event itself changes that."""
         before = len(self.serving()) if serving is None else serving
         wanted = self.arbiter.wanted
         done = self.arbiter.handle(event, self.now)
@@ -118,19 +119,18 @@ class World(RuleBasedStateMachine):
                 process.drained = True
             case actions.Quit(number, pid):
                 process = self.running(number, pid)
-                assert not (process.quit or process.aborted or process.killed)
+                assert not any([process.quit, process.aborted, process.killed])
                 process.quit = True
             case actions.Abort(number, pid):
                 process = self.running(number, pid)
-                assert not (process.aborted or process.killed)
+                assert not any([process.aborted, process.killed])
                 process.aborted = True
             case actions.Kill(number, pid):
                 process = self.running(number, pid)
                 assert not process.killed
                 process.killed = True
             case actions.Reap(number, pid):
-                assert self.running(number, pid)
-                del self.processes[number]
+                del self.processes[self.running(number, pid).number]
             case actions.GenerationDropped(generation):
                 self.dropped.add(generation)
             case actions.BootAbandoned():
@@ -177,11 +177,11 @@ class World(RuleBasedStateMachine):
 
     def some(self, data: st.DataObject, condition: str) -> Process | None:
         """One of the workers that fulfil the condition, if there are any."""
-        tests = {
+        tests: dict[str, Callable[[Process], bool]] = {
             "unborn": lambda process: not process.pid,
-            "booting": lambda process: process.pid and not process.ready and not process.failed,
-            "alive": lambda process: process.pid,
-            "ready": lambda process: process.pid and process.ready,
+            "booting": lambda process: bool(process.pid) and not process.ready and not process.failed,
+            "alive": lambda process: bool(process.pid),
+            "ready": lambda process: bool(process.pid) and process.ready,
             "exiting": lambda process: process.will_exit,
         }
         found = [process for process in self.processes.values() if tests[condition](process)]
@@ -423,7 +423,7 @@ class World(RuleBasedStateMachine):
 
 TestWorld = World.TestCase
 TestWorld.settings = settings(
-    max_examples=80,
+    max_examples=60,
     stateful_step_count=50,
     deadline=None,
     derandomize=True,

@@ -189,7 +189,9 @@ def say(action: Action) -> str:
         case actions.ReloadFinished(generation, workers, seconds):
             return f"RELOADED: generation {generation}, {workers} serving after {seconds:.2f} s"
         case actions.GenerationDropped(generation, serving, why, superseded):
-            return f"generation {generation} {'superseded' if superseded else 'DROPPED'}, {serving} serves: {why.summary}"
+            return (
+                f"generation {generation} {'superseded' if superseded else 'DROPPED'}, {serving} serves: {why.summary}"
+            )
         case actions.BackOff(slot, seconds, failures, why):
             return f"slot {slot} waits {seconds:.2f} s after failure {failures}: {why.summary}"
         case actions.LoaderLost(generation, seconds, why):

@@ -120,6 +120,17 @@ def test_atoms_as_a_mapping_are_gunicorns() -> None:
     assert atoms["nobody"] == "-"
 
 
+class Keeping(logging.Handler):
+    """Keeps what it gets."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.records: list[logging.LogRecord] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.records.append(record)
+
+
 class OneHandler:
     """A logger, and a way to give it one handler and no other: pytest adds its own to every logger."""
 
@@ -169,11 +180,9 @@ def test_without_a_loop_lines_are_written_at_once(one: OneHandler, tmp_path: Pat
 
 
 def test_handlers_of_a_configuration_get_records_with_atoms(one: OneHandler) -> None:
-    records: list[logging.LogRecord] = []
-    handler = logging.Handler()
-    handler.addFilter(lambda record: records.append(record))
+    handler = Keeping()
     AccessLog(one.with_handler(handler), "%(m)s %(s)s %({host}i)s").log(make_record())
-    (record,) = records
+    (record,) = handler.records
     assert record.getMessage() == "GET 200 example.org"
     assert record.args["D"] == 1234567  # type: ignore[call-overload,index]  # a mapping, as with gunicorn
 

@@ -128,6 +128,24 @@ def test_a_locked_file_without_a_live_pid_is_respected(path: Path, dead: int) ->
     pidfile.release()
 
 
+def test_a_stale_file_that_another_has_just_replaced(path: Path, dead: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lock of the old file is free again, and means nothing."""
+    path.write_text(f"{dead}\n")
+    winners: list[Pidfile] = []
+    real_flock = fcntl.flock
+
+    def too_late(fd: int, operation: int) -> None:
+        if operation & fcntl.LOCK_NB and not winners:
+            monkeypatch.setattr(fcntl, "flock", real_flock)
+            winners.append(acquired(path))
+        real_flock(fd, operation)
+
+    monkeypatch.setattr(fcntl, "flock", too_late)
+    assert f"belongs to process {os.getpid()}" in refusal(path)
+    winners[0].release()
+    assert not path.exists()
+
+
 @pytest.mark.parametrize("title", ["gunicorn", "/usr/bin/gunicorn", "gunicorn: master [shop]"])
 def test_a_gunicorn_that_runs_is_respected(path: Path, title: str) -> None:
     """It does not lock its pidfile, and `kill $(cat service.pid)` has to go on meaning it."""

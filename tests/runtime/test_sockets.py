@@ -86,7 +86,7 @@ def serve_all(listener: Listener) -> int:
         except BlockingIOError:
             return served
         with client:
-            client.setblocking(True)
+            client.settimeout(10)
             client.sendall(b"answer to " + client.recv(100))
         served += 1
 

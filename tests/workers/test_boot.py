@@ -253,3 +253,34 @@ def test_config_kwargs_win_over_settings(start_worker: StartWorker) -> None:
     assert answer.body == b"/below asyncio.unix_events"
     assert answer.headers["x-mine"] == "yes"
     assert "server" not in answer.headers
+
+
+def test_usr1_reopens_the_logs(start_worker: StartWorker) -> None:
+    worker = start_worker(app)
+    with worker.connect() as client:
+        reader = Reader(client)
+        client.sendall(request("/before"))
+        reader.answer()
+        worker.wait_for(lambda: "/before" in worker.access_log.read_text())
+        worker.access_log.rename(worker.access_log.with_suffix(".1"))
+        worker.signal(signal.SIGUSR1)
+        worker.wait_for(worker.access_log.exists)
+        client.sendall(request("/after"))
+        reader.answer()
+        worker.wait_for(lambda: "/after" in worker.access_log.read_text())
+    assert "/after" not in worker.access_log.with_suffix(".1").read_text()
+
+
+@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+def test_an_idle_worker_hardly_wakes(start_worker: StartWorker, loop: str) -> None:
+    worker = start_worker(app, asgi_loop=loop)
+
+    def switches() -> int:
+        status = Path(f"/proc/{worker.pid}/status").read_text()
+        return int(status.partition("voluntary_ctxt_switches:")[2].split()[0])
+
+    first = worker.row.last_beat
+    worker.wait_for(lambda: worker.row.last_beat > first)
+    before, beat = switches(), worker.row.last_beat
+    worker.wait_for(lambda: worker.row.last_beat > beat + 2.5)
+    assert switches() - before <= 12, "a tick is one wake-up, and three ticks have passed"

@@ -77,7 +77,7 @@ class Arbiter:
         """When a `Tick` is due at the latest, or None while there is nothing to wait for."""
         due = deadlines.earliest(self._workers, self._generations)
         times = [] if due is None else [due]
-        if self._phase is Phase.RUNNING:
+        if self._phase is Phase.RUNNING and self._slots.some_wait(self._now):
             times += self._capacity().waking_times(self._now)
         return min(times, default=None)
 
@@ -368,20 +368,26 @@ class Arbiter:
         if self._phase is not Phase.RUNNING:
             return
         self._generations.restart_lost(now)
-        for departure in list(self._capacity().departures()):
+        capacity = self._capacity()
+        departures = list(capacity.departures())
+        for departure in departures:
             self._slots.left(departure.worker.slot, served_for=departure.worker.served_for(now))
             self._actions += orders.drain(departure.worker, departure.reason, now)
+        # A look costs some microseconds for each worker, so it is taken again only if it would show something else.
+        capacity = self._capacity() if departures else capacity
         serving, candidate = self._generations.serving, self._generations.candidate
-        self._spawn_from(serving or candidate, self._capacity().vacancies(now), now)
-        source = candidate or serving
-        if serving is not None and source is not None:
-            self._spawn_from(source, self._capacity().replacements(now, source.limits.surge), now)
-        if serving is not None and candidate is None and not serving.reported:
-            self._report_readiness(serving, now)
-
-    def _spawn_from(self, generation: Generation | None, slots: list[int], now: float) -> None:
-        if generation is None or generation.load is not Load.LOADED:
+        if self._spawn_from(serving or candidate, capacity.vacancies(now), now):
+            capacity = self._capacity()
+        if serving is None:
             return
+        source = candidate or serving
+        spawned = self._spawn_from(source, capacity.replacements(now, source.limits.surge), now)
+        if candidate is None and not spawned and not serving.reported:
+            self._report_readiness(serving, capacity, now)
+
+    def _spawn_from(self, generation: Generation | None, slots: list[int], now: float) -> bool:
+        if generation is None or generation.load is not Load.LOADED:
+            return False
         for slot in slots:
             worker = self._workers.add(
                 slot=slot,
@@ -390,9 +396,9 @@ class Arbiter:
                 deadline=now + policy.SPAWN_TIMEOUT,
             )
             self._do(actions.Spawn(worker.number, generation.number, slot))
+        return bool(slots)
 
-    def _report_readiness(self, serving: Generation, now: float) -> None:
-        capacity = self._capacity()
+    def _report_readiness(self, serving: Generation, capacity: Capacity, now: float) -> None:
         if not capacity.is_filled():
             return
         seconds = now - serving.started_at

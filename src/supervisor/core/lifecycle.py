@@ -66,10 +66,12 @@ TRANSITIONS: dict[tuple[State, Cause], State] = {
     (State.KILLING, Cause.EXITED): State.GONE,
 }
 
-LIVE = frozenset({State.SPAWNING, State.BOOTING, State.SERVING})
+# Tuples, since they are asked for every worker at every event, and to hash an Enum member is slow.
+
+LIVE = (State.SPAWNING, State.BOOTING, State.SERVING)
 """States in which a worker holds its slot: it serves, or is about to."""
 
-WATCHED = frozenset({State.BOOTING, State.SERVING, State.DRAINING})
+WATCHED = (State.BOOTING, State.SERVING, State.DRAINING)
 """States in which a heartbeat that stops is a wedge."""
 
 

@@ -36,6 +36,10 @@ class SlotTable:
         """The slot, or None if it is no longer wanted."""
         return self._slots.get(number)
 
+    def some_wait(self, now: float) -> bool:
+        """Whether a slot backs off."""
+        return any(slot.not_before > now for slot in self._slots.values())
+
     def resize(self, wanted: int, best_first: Iterable[int]) -> None:
         """Keep the first ``wanted`` of ``best_first``; if these are too few, add slots with the lowest free numbers."""
         kept = set(list(best_first)[:wanted])

@@ -5,6 +5,7 @@ Single-threaded, without asyncio, and it never imports the application. Nothing 
 
 from __future__ import annotations
 
+import logging
 import os
 import random
 import signal
@@ -33,14 +34,11 @@ from supervisor.core.events import (
     Tick,
 )
 from supervisor.errors import SupervisorError
-from supervisor.logs.setup import setup as setup_logs
 from supervisor.reporting import Reporter
 from supervisor.runtime import titles
-from supervisor.runtime.environment import Environment
 from supervisor.runtime.heartbeat import default_directory
+from supervisor.runtime.holdings import Holdings
 from supervisor.runtime.linux import set_child_subreaper
-from supervisor.runtime.listeners import Listeners
-from supervisor.runtime.pidfile import Pidfile
 from supervisor.runtime.posix import PosixSystem
 from supervisor.runtime.signals import SignalWakeup
 from supervisor.runtime.sockets import AddressInUse, Listener
@@ -76,9 +74,7 @@ class Arbiter:
         self._inputs = inputs
         self._core = Core(jitter)
         self._make_system = system
-        self._environment = Environment()
-        self._listeners = Listeners()
-        self._pidfile: Pidfile | None = None
+        self._holdings = Holdings()
         self._plans: dict[int, Plan] = {}
         self._early: list[Occurrence] = []
         self._pending: deque[Event] = deque()
@@ -105,26 +101,25 @@ class Arbiter:
                 self._clean_up()
         finally:
             signals.restore()
-            self._environment.restore()
+            self._holdings.environment.restore()
         return self._exit_code
 
     # Start and end
 
     def _prepare(self, signals: SignalWakeup) -> None:
         settings = self._settings
-        self._environment.apply(settings)
-        self._logs = setup_logs(settings)
-        self._reporter = Reporter(self._logs.error)
+        self._holdings.open_logs(settings)
+        self._reporter = Reporter(self._log)
         set_child_subreaper()
         self._system = self._make_system(
             signals=signals,
-            logs=lambda: self._logs,
+            logs=lambda: self._holdings.logs,
             heartbeat_directory=default_directory(settings.worker_tmp_dir),
-            close_in_child=self._close_in_child,
+            close_in_child=self._holdings.close_in_child,
         )
         self._surface = Surface(
             settings,
-            self._logs.error,
+            self._log,
             scale=lambda delta: self._pending.append(ScaleRequested(delta)),
             last_beat=lambda number: self._system.heartbeats().get(number, 0.0),
             around=self._system.around_hooks,
@@ -132,7 +127,7 @@ class Arbiter:
 
     def _start(self) -> bool:
         """Everything before the first fork. False if it was told to stop meanwhile."""
-        settings, log = self._settings, self._logs.error
+        settings, log = self._settings, self._log
         titles.set_title("arbiter", settings.proc_name)
         log.info("Starting supervisor %s", __version__)
         if settings.config_path:
@@ -140,7 +135,7 @@ class Arbiter:
         for warning in settings.warnings:
             log.warning("%s", warning)
         self._surface.workers_changed(settings.workers, None)
-        self._pidfile = _take_pidfile(settings)
+        self._holdings.take_pidfile(settings)
         self._surface.hook("on_starting", self._surface.server)
         listeners = self._bind()
         if listeners is None:
@@ -160,30 +155,26 @@ class Arbiter:
         """
         for attempt in range(1, BIND_ATTEMPTS):
             try:
-                return self._listeners.want(self._settings)
+                return self._holdings.listeners.want(self._settings)
             except AddressInUse as error:
-                log = self._logs.error
-                log.warning("%s; trying again in %g s (%d of %d)", error, BIND_PAUSE, attempt, BIND_ATTEMPTS - 1)
+                self._log.warning("%s; trying again in %g s (%d of %d)", error, BIND_PAUSE, attempt, BIND_ATTEMPTS - 1)
             until = self._system.now() + BIND_PAUSE
             while self._system.now() < until:
                 self._early += self._system.wait(until)
                 if any(occurrence in STOPS for occurrence in self._early):
                     return None
-        return self._listeners.want(self._settings)
+        return self._holdings.listeners.want(self._settings)
 
     def _clean_up(self) -> None:
         self._surface.hook("on_exit", self._surface.server)
-        self._listeners.close()
+        self._holdings.release()
         self._system.close()
-        if self._pidfile is not None:
-            self._pidfile.release()
-        self._logs.error.info("Stopped")
-        self._logs.close()
+        self._log.info("Stopped")
+        self._holdings.logs.close()
 
-    def _close_in_child(self) -> None:
-        self._listeners.close_in_child()
-        if self._pidfile is not None:
-            self._pidfile.close_in_child()
+    @property
+    def _log(self) -> logging.Logger:
+        return self._holdings.logs.error
 
     # The loop
 
@@ -290,24 +281,24 @@ class Arbiter:
         newest = self._plans[max(self._plans)]
         self._use(newest.settings)
         self._surface.server.LISTENERS = newest.listeners
-        self._listeners.keep_only(plan.listeners for plan in self._plans.values())
+        self._holdings.listeners.keep_only(plan.listeners for plan in self._plans.values())
 
     def _use(self, settings: Settings) -> None:
         self._settings = settings
         titles.set_title("arbiter", settings.proc_name)
-        self._surface.use(settings, self._logs.error)
-        self._reporter.use(self._logs.error)
+        self._surface.use(settings, self._log)
+        self._reporter.use(self._log)
 
     def _close_when_emptied(self) -> None:
         """A stop closes the listeners as soon as every worker has taken what waited in their queues, or is gone."""
         if self._core.stopping and not self._closing and all(w.number in self._emptied for w in self._core.workers):
             self._closing = True
-            self._listeners.close()
+            self._holdings.listeners.close()
 
     # Orders
 
     def _handle_signal(self, number: signal.Signals) -> None:
-        self._logs.error.info("Handling signal: %s", number.name.removeprefix("SIG").lower())
+        self._log.info("Handling signal: %s", number.name.removeprefix("SIG").lower())
         match number:
             case signal.SIGTERM:
                 self._stop(graceful=True)
@@ -324,21 +315,21 @@ class Arbiter:
             case signal.SIGWINCH:
                 self._stand_down()
             case _:
-                self._logs.error.warning("%s is not supported in this release, and ignored", number.name)
+                self._log.warning("%s is not supported in this release, and ignored", number.name)
 
     def _stop(self, *, graceful: bool) -> None:
         if graceful and not self._core.stopping:
-            self._listeners.seal()
+            self._holdings.listeners.seal()
         self._feed(StopRequested(graceful))
 
     def _stand_down(self) -> None:
         if _has_terminal():
-            self._logs.error.info("SIGWINCH ignored: with a terminal it says that the window was resized")
+            self._log.info("SIGWINCH ignored: with a terminal it says that the window was resized")
         else:
             self._feed(StandDownRequested())
 
     def _reopen_logs(self) -> None:
-        self._logs.reopen()
+        self._holdings.logs.reopen()
         self._system.reopen_logs()
         for worker in self._core.workers:
             if worker.has_process:
@@ -349,46 +340,25 @@ class Arbiter:
             return
         self._reporter.forget()
         try:
-            settings = self._read_again()
-            self._environment.apply(settings)
-            logs = setup_logs(settings)
-            listeners = self._listeners.want(settings)
-            self._move_pidfile(settings)
+            plan = self._holdings.renew(self._read_again())
         except SupervisorError as error:
-            self._environment.apply(self._settings)
+            self._holdings.environment.apply(self._settings)
             detail = f"\n{error.detail}" if error.detail else ""
-            self._logs.error.error("Reload refused, nothing has changed: %s%s", error, detail)
+            self._log.error("Reload refused, nothing has changed: %s%s", error, detail)
             return
-        self._logs = logs
-        self._use(settings)
-        if not isinstance(settings.app, str):
-            logs.error.warning("The application was given as an object: workers are renewed, but not with new code")
-        self._plans[self._core.next_generation] = Plan(settings, listeners)
+        self._use(plan.settings)
+        if not isinstance(self._settings.app, str):
+            self._log.warning("The application was given as an object: workers are renewed, but not with new code")
+        self._plans[self._core.next_generation] = plan
         self._surface.hook("on_reload", self._surface.server)
         self._feed(ReloadRequested(_limits(self._settings)))
-
-    def _move_pidfile(self, settings: Settings) -> None:
-        held = self._pidfile
-        if settings.pidfile == (held.path if held else None):
-            return
-        self._pidfile = _take_pidfile(settings)
-        if held is not None:
-            held.release()
 
     def _read_again(self) -> Settings:
         if self._inputs is None:
             return self._settings
-        self._environment.restore()
+        self._holdings.environment.restore()
         with self._system.around_hooks():
             return load(self._inputs)
-
-
-def _take_pidfile(settings: Settings) -> Pidfile | None:
-    if not settings.pidfile:
-        return None
-    pidfile = Pidfile(settings.pidfile)
-    pidfile.acquire(os.getpid())
-    return pidfile
 
 
 def _limits(settings: Settings) -> Limits:

@@ -64,7 +64,7 @@ class SignalWakeup:
 
     @contextlib.contextmanager
     def held(self) -> Iterator[None]:
-        """Hold all signals back (sigprocmask(2)): put it around a fork.
+        """Hold all signals back (sigprocmask(2)): put it around a fork, in a process without other threads.
 
         Without it a signal that meets the child before its `reset_in_child` would be written to the pipe that it
         shares with its parent: the parent would take it for its own. In the child, `reset_in_child` ends it.

@@ -10,8 +10,8 @@ from typing import Any
 
 import h11
 
+from supervisor.workers.connection import DRAIN_HEAD
 from supervisor.workers.engine import H11Protocol
-from supervisor.workers.http import DRAIN_HEAD
 from supervisor.workers.state import Shared
 
 CLOSE = (b"connection", b"close")

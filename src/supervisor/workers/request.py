@@ -140,6 +140,7 @@ class Request(Exchange):
             return
         if self.status and self.head is None:
             self.connection.abandon()
+            self.keep_alive = False
             return
         self.head = None
         self.status = status

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from supervisor.workers import engine
 from supervisor.workers.base import Stop
-from supervisor.workers.http import DRAIN_HEAD, HttpProtocol
+from supervisor.workers.connection import DRAIN_HEAD
+from supervisor.workers.http import HttpProtocol
 from supervisor.workers.instrument import Instrumented
 from supervisor.workers.lifespan import Lifespan
 from supervisor.workers.state import Shared

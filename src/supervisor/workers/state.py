@@ -15,6 +15,7 @@ from supervisor.workers.proxy import Forwarded
 
 if TYPE_CHECKING:
     from supervisor.logs.access import AccessLog
+    from supervisor.workers.connection import Connection
     from supervisor.workers.http import HttpProtocol
     from supervisor.workers.journal import Exchange
     from supervisor.workers.reqhooks import RequestHooks
@@ -91,7 +92,7 @@ class Shared:
         self.told = asyncio.Event()
         self.changed = asyncio.Event()
 
-        self.connections: set[HttpProtocol] = set()
+        self.connections: set[Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.live: set[Exchange] = set()
         self.other_connections: Callable[[], int] = lambda: 0

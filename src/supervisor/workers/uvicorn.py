@@ -37,7 +37,7 @@ class UvicornWorker(Worker):
     """
 
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {"loop": "auto", "http": "auto"}
-    WEBSOCKET_GRACE: ClassVar[float | None] = None
+    WEBSOCKET_GRACE: ClassVar[float | None] = 0.0
 
     def __init__(self, context: WorkerContext) -> None:
         super().__init__(context)

@@ -274,7 +274,7 @@ async def test_h11_cycle_and_connection() -> None:
     assert b"connection: close" in transport.written.lower()
     assert transport.closed
     assert cycle.response_complete
-    assert protocol._unset_keepalive_if_required() is None
+    protocol._unset_keepalive_if_required()
     protocol.connection_lost(None)
 
 

@@ -1,0 +1,81 @@
+"""What an arbiter holds beside its processes: environment, log files, pidfile and listeners; renewed at a reload."""
+
+from __future__ import annotations
+
+import os
+
+from supervisor.config.settings import Settings
+from supervisor.logs.setup import Logs
+from supervisor.logs.setup import setup as setup_logs
+from supervisor.runtime.environment import Environment
+from supervisor.runtime.listeners import Listeners
+from supervisor.runtime.pidfile import Pidfile
+from supervisor.runtime.system import Plan
+
+
+class Holdings:
+    """Taken one after the other at the start, given back at the end.
+
+    Everything that takes something raises `supervisor.errors.ConfigError` where it cannot be had.
+    """
+
+    logs: Logs
+
+    def __init__(self) -> None:
+        self.environment = Environment()
+        self.listeners = Listeners()
+        self.pidfile: Pidfile | None = None
+
+    def open_logs(self, settings: Settings) -> None:
+        """Enter the environment of these settings, and open their logs."""
+        self.environment.apply(settings)
+        self.logs = setup_logs(settings)
+
+    def take_pidfile(self, settings: Settings, suffix: str = "") -> None:
+        """Take the pidfile of these settings, if they name one."""
+        self.pidfile = _pidfile(settings, suffix)
+
+    def renew(self, settings: Settings) -> Plan:
+        """Change over to these settings, and return the plan of their generation.
+
+        Nothing is given up that a generation before this one uses. If anything fails, all is as it was.
+        """
+        held = self.pidfile
+        moves = settings.pidfile != (held.path if held else None)
+        # Each step that can fail comes before the first one that cannot be undone.
+        self.environment.apply(settings)
+        before = list(self.listeners)
+        pidfile = None
+        try:
+            listeners = self.listeners.want(settings)
+            pidfile = _pidfile(settings) if moves else held
+            logs = setup_logs(settings)
+        except BaseException:
+            if moves and pidfile is not None:
+                pidfile.release()
+            self.listeners.keep_only([before])
+            raise
+        self.logs, self.pidfile = logs, pidfile
+        if moves and held is not None:
+            held.release()
+        return Plan(settings, listeners)
+
+    def close_in_child(self) -> None:
+        """Let go of what a forked child must not hold. The logs stay: it writes to them."""
+        self.listeners.close_in_child()
+        if self.pidfile is not None:
+            self.pidfile.close_in_child()
+
+    def release(self) -> None:
+        """Give everything back but the logs, which have the last word."""
+        self.listeners.close()
+        if self.pidfile is not None:
+            self.pidfile.release()
+
+
+def _pidfile(settings: Settings, suffix: str = "") -> Pidfile | None:
+    if not settings.pidfile:
+        return None
+    pidfile = Pidfile(settings.pidfile + suffix)
+    pidfile.acquire(os.getpid())
+    return pidfile

@@ -1,0 +1,250 @@
+"""One client connection: its phases, its timeouts, its flow control, and an end that loses nothing.
+
+The phase says what an operator's drain, and the once-a-second sweep, may do with a connection:
+
+========  =============================================  ====================================================
+phase     meaning                                        how it ends without a further request
+========  =============================================  ====================================================
+IDLE      between requests, or before the first          keepalive (first request: ``head``), unless bytes wait
+HEAD      a request head has begun to arrive             408 after ``head``
+BUSY      a request is being answered                    never by time
+DISCARD   answered, and the rest of its body comes in    half-close after `DISCARD_LIMIT` bytes, or ``linger``
+LINGER    half-closed; input is read and thrown away     end of file, or ``linger`` seconds
+========  =============================================  ====================================================
+
+Closing a socket with unread input makes the kernel send RST, which can destroy a response that the client has not read
+yet (RFC 9112, section 9.6); hence DISCARD and LINGER.
+"""
+
+from __future__ import annotations
+
+import array
+import asyncio
+import fcntl
+import termios
+from enum import IntEnum
+from typing import Any, Final
+
+from supervisor.workers import response
+from supervisor.workers.proxy import Address
+from supervisor.workers.state import Shared
+
+DISCARD_LIMIT: Final = 1 << 20
+# A draining worker waits this long, in seconds, for the rest of a request head, and for a client to stop sending.
+DRAIN_HEAD: Final = 5.0
+DRAIN_LINGER: Final = 2.0
+
+
+class Phase(IntEnum):
+    """What a connection is at. See the module's table."""
+
+    IDLE = 0
+    HEAD = 1
+    BUSY = 2
+    DISCARD = 3
+    LINGER = 4
+    GONE = 5
+
+
+class Connection(asyncio.Protocol):
+    """A connection without its protocol: what does not depend on how requests are read."""
+
+    __slots__ = (
+        "__weakref__",
+        "client",
+        "drained",
+        "flush_scheduled",
+        "fresh",
+        "loop",
+        "phase",
+        "read_paused",
+        "scheme",
+        "server",
+        "shared",
+        "since",
+        "transport",
+        "trusted",
+        "write_paused",
+    )
+
+    def __init__(self, shared: Shared, loop: asyncio.AbstractEventLoop) -> None:
+        self.shared = shared
+        self.loop = loop
+        self.transport: asyncio.Transport = None  # type: ignore[assignment]  # until connection_made
+        self.phase = Phase.IDLE
+        self.since = 0.0
+        self.fresh = True
+        self.trusted = False
+        self.client: Address | None = None
+        self.server: tuple[str, int | None] | None = None
+        self.scheme = "http"
+        self.read_paused = False
+        self.write_paused = False
+        self.flush_scheduled = False
+        self.drained: asyncio.Future[None] | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # a stream's transport
+        self.transport = transport
+        self.client = _address(transport.get_extra_info("peername"))
+        sockname = transport.get_extra_info("sockname")
+        self.server = (sockname, None) if isinstance(sockname, str) and sockname else _address(sockname)
+        if transport.get_extra_info("sslcontext") is not None:
+            self.scheme = "https"
+        shared = self.shared
+        self.trusted = shared.forwarded is not None and shared.forwarded.trusts_peer(self.client)
+        self.since = self.loop.time()
+        shared.connections.add(self)
+        shared.connection_count_changed()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.phase = Phase.GONE
+        self.resume_writing()
+        self.shared.connections.discard(self)
+        self.shared.connection_count_changed()
+
+    def eof_received(self) -> None:
+        """The client has closed: the transport writes what it holds and goes, as uvicorn has it (`http.disconnect`)."""
+
+    # -- what the protocol on top knows
+
+    def refuse(self, status: int, text: str) -> None:
+        """Answer with an error of the server's own, and end the connection."""
+        raise NotImplementedError
+
+    def has_input(self) -> bool:
+        """Whether something was read that has not been answered."""
+        raise NotImplementedError
+
+    def flush(self) -> None:
+        """Write a response's head that waits for its body."""
+        raise NotImplementedError
+
+    # -- the end of the connection
+
+    def finish(self) -> None:
+        """Close after the last response, without cutting it off."""
+        if self.has_input() or self.bytes_waiting():
+            self.linger()
+        else:
+            self.phase = Phase.GONE
+            self.transport.close()
+
+    def linger(self) -> None:
+        """Close the sending side; read on, throwing away, until the client closes or `Limits.linger` is over."""
+        self.phase = Phase.LINGER
+        self.since = self.loop.time()
+        if self.transport.is_closing():
+            return
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.resume_reading()
+
+    def abandon(self) -> None:
+        """Close in the middle of a response, so that the client sees that it is not whole."""
+        self.flush()
+        self.transport.close()
+
+    def bytes_waiting(self) -> bool:
+        """Whether the kernel holds input of this connection that was not read yet (FIONREAD, tcp(7) and unix(7))."""
+        sock = self.transport.get_extra_info("socket")
+        if sock is None or sock.fileno() < 0:
+            return False
+        buffer = array.array("i", [0])
+        try:
+            fcntl.ioctl(sock.fileno(), termios.FIONREAD, buffer)
+        except OSError:
+            return False
+        return buffer[0] > 0
+
+    def sweep(self, now: float) -> None:
+        """Look at the clock: ``now`` is the loop's time in seconds. Called for every connection, once a second."""
+        phase, limits, draining = self.phase, self.shared.limits, self.shared.draining
+        waited = now - self.since
+        if phase in (Phase.BUSY, Phase.GONE):
+            return
+        if phase == Phase.IDLE:
+            limit = limits.head if self.fresh else limits.keepalive
+            if waited >= (min(limit, limits.idle_grace) if draining else limit) and not self.bytes_waiting():
+                self.phase = Phase.GONE
+                self.transport.close()
+        elif phase == Phase.HEAD:
+            if waited >= (min(limits.head, DRAIN_HEAD) if draining else limits.head):
+                self.refuse(408, "The request head took too long.")
+        elif phase == Phase.DISCARD:
+            if waited >= limits.linger:
+                self.linger()
+        elif self.transport.get_write_buffer_size():
+            self.since = now
+        elif waited >= (min(limits.linger, DRAIN_LINGER) if draining else limits.linger):
+            self._give_up()
+
+    def _give_up(self) -> None:
+        """The client has had its time to close. TLS still says its farewell."""
+        self.phase = Phase.GONE
+        if self.scheme == "https":
+            self.transport.close()
+        else:
+            self.transport.abort()
+
+    def drain(self) -> None:
+        """The worker drains: an idle connection is kept for the grace from now on, not from its last request on."""
+        if self.phase == Phase.IDLE:
+            self.since = self.loop.time()
+
+    # -- flow control
+
+    def pause_reading(self) -> None:
+        if not self.read_paused and not self.transport.is_closing():
+            self.read_paused = True
+            self.transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        if self.read_paused and not self.transport.is_closing():
+            self.read_paused = False
+            self.transport.resume_reading()
+
+    def pause_writing(self) -> None:
+        self.write_paused = True
+
+    def resume_writing(self) -> None:
+        self.write_paused = False
+        if self.drained is not None:
+            drained, self.drained = self.drained, None
+            if not drained.done():
+                drained.set_result(None)
+
+    async def writable(self) -> None:
+        """Wait until the transport takes more, or the connection is lost."""
+        while self.write_paused:
+            if self.drained is None:
+                self.drained = self.loop.create_future()
+            await asyncio.shield(self.drained)
+
+    def write(self, data: bytes) -> None:
+        """Write to a connection that may be closing."""
+        if not self.transport.is_closing():
+            self.transport.write(data)
+
+    def flush_soon(self) -> None:
+        """See to it that a head without a body goes out on the next turn of the loop."""
+        if not self.flush_scheduled:
+            self.flush_scheduled = True
+            self.loop.call_soon(self._flush)
+
+    def _flush(self) -> None:
+        self.flush_scheduled = False
+        self.flush()
+
+    def default_lines(self, kinds: int) -> tuple[bytes, ...]:
+        """The fields that every response has, without those that the application has set itself."""
+        shared = self.shared
+        if not kinds & (response.DATE | response.SERVER):
+            return (shared.default_head,)
+        own = {b"date": kinds & response.DATE, b"server": kinds & response.SERVER}
+        return tuple(b"%b: %b\r\n" % field for field in shared.default_headers if not own.get(field[0]))
+
+
+def _address(name: Any) -> Address | None:
+    """Host and port of a socket's name; None for Unix sockets."""
+    return (str(name[0]), int(name[1])) if isinstance(name, tuple) and len(name) >= 2 else None
