@@ -108,7 +108,7 @@ class FakeSystem:
 
     def spawn(self, birth: Birth) -> None:
         if birth.generation not in self.loaders:
-            raise KeyError(birth.generation)
+            return
         worker = self.workers[birth.worker] = FakeWorker(birth, self._conduct(birth))
         self._schedule(0.001, lambda: self._fork(worker))
 

@@ -203,6 +203,16 @@ def test_a_fork_that_was_asked_of_a_dying_loader_is_answered(world: World) -> No
     assert answer in (LoaderExited(1, -signal.SIGKILL), Forked(1, getattr(answer, "pid", 0)))
 
 
+def test_a_fork_that_is_asked_of_a_reaped_loader_is_answered_by_its_exit(world: World) -> None:
+    start(world)
+    world.until(LoaderReady)
+    world.system.stop_loader(1)
+    world.until(LoaderExited)
+    world.system.spawn(Birth(1, 0, 1))
+    assert 1 not in world.system.heartbeats()
+    world.system.release(1)
+
+
 def test_released_workers_are_forgotten(world: World) -> None:
     start(world)
     world.until(LoaderReady)

@@ -143,6 +143,9 @@ def _run(worker: WorkerLike, link: Link) -> int:
             raise
         link.say_boot_failed(*explain(error))
         return explain(error)[2]
+    finally:
+        # It is over: a signal that comes now has nothing to stop, and its handler nothing to work on.
+        signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1))
 
 
 def _reset_signals() -> None:

@@ -11,6 +11,7 @@ arbiter has been told of it; if the loader dies before, the gate closes and the 
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import os
 import signal
@@ -123,16 +124,16 @@ class Loader:
         _close(report_r, gate_w)
 
     def _be_the_middle(self, message: Message, *, report_r: int, report_w: int, gate_r: int, gate_w: int) -> NoReturn:
+        os.close(report_r)
+        os.close(gate_w)
         try:
-            os.close(report_r)
-            os.close(gate_w)
             pid = os.fork()
-            if pid:
-                os.write(report_w, b"%d\n" % pid)
-                os._exit(0)
         except OSError as error:
-            os.write(report_w, f"{error.strerror}\n".encode())
+            _report(report_w, f"{error.strerror}\n")
             os._exit(1)
+        if pid:
+            _report(report_w, f"{pid}\n")
+            os._exit(0)
         os.close(report_w)
         self._channel.close()
         become_worker(
@@ -157,6 +158,11 @@ class Loader:
 
 def _take_no_notice(_signum: int, _frame: object) -> None:
     """A signal that the loader leaves to the arbiter."""
+
+
+def _report(fd: int, line: str) -> None:
+    with contextlib.suppress(BrokenPipeError):  # the loader was killed meanwhile; nobody is left to be told
+        os.write(fd, line.encode())
 
 
 def _read_line(fd: int) -> bytes:

@@ -231,7 +231,9 @@ class PosixSystem:
             _kill(loader.pid, signal.SIGKILL)
 
     def spawn(self, birth: Birth) -> None:
-        loader = self._loaders[birth.generation]
+        loader = self._loaders.get(birth.generation)
+        if loader is None:
+            return  # it has just been reaped: LoaderExited is on its way, and answers this
         ours, theirs = Channel.pair()
         heartbeat = HeartbeatFile.create(self.heartbeat_directory)
         worker = WorkerProcess(birth.worker, birth.generation, ours, heartbeat)

@@ -88,7 +88,8 @@ class Server:
 
     def stop_changed(self) -> None:
         """The worker's ``stop`` has changed. Called by a signal handler."""
-        self.loop.call_soon_threadsafe(self._note_stop)
+        if not self.loop.is_closed():
+            self.loop.call_soon_threadsafe(self._note_stop)
 
     def _note_stop(self) -> None:
         self.worker.loop_has_answered()
