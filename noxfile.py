@@ -46,7 +46,7 @@ def uvicorn_compat(session: nox.Session, uvicorn: str) -> None:
         session.install(f"uvicorn=={oldest('uvicorn')}")
     else:
         session.install("--upgrade", "uvicorn")
-    session.run("pytest", "tests/contracts", "tests/workers", *session.posargs)
+    session.run("pytest", "-n", "4", "tests/contracts", "tests/workers", *session.posargs)
 
 
 @nox.session

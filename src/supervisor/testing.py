@@ -25,7 +25,7 @@ from supervisor.core.events import (
     LoaderReady,
     Ready,
 )
-from supervisor.runtime.system import Birth, Occurrence, Plan
+from supervisor.runtime.system import Birth, Occurrence, Plan, Succession, SuccessorExited
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,9 @@ class FakeSystem:
         self._pids = itertools.count(100)
         self.loaders: set[int] = set()
         self.workers: dict[int, FakeWorker] = {}
+        self.successions: list[Succession] = []
+        self.successor = 0
+        self.told_predecessor = False
         self.closed = False
 
     def at(self, seconds: float, occurrence: Occurrence) -> None:
@@ -130,6 +133,21 @@ class FakeSystem:
     def heartbeats(self) -> dict[int, float]:
         return {number: self._beat(worker) for number, worker in self.workers.items()}
 
+    def start_successor(self, succession: Succession) -> int:
+        self.successor = next(self._pids)
+        self.successions.append(succession)
+        return self.successor
+
+    def signal_successor(self, signum: signal.Signals) -> None:
+        if self.successor:
+            self._schedule(0.001, lambda: self._end_successor(-signum))
+
+    def meet_predecessor(self, line: int) -> None:
+        del line
+
+    def tell_predecessor(self) -> None:
+        self.told_predecessor = True
+
     def reopen_logs(self) -> None:
         """There are none."""
 
@@ -147,6 +165,10 @@ class FakeSystem:
         self.closed = True
 
     # What happens
+
+    def _end_successor(self, status: int) -> list[Occurrence]:
+        pid, self.successor = self.successor, 0
+        return [SuccessorExited(pid, status)] if pid else []
 
     def _schedule(self, delay: float, happen: Callable[[], list[Occurrence]]) -> None:
         heapq.heappush(self._future, (self._now + delay, next(self._order), happen))

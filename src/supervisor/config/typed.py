@@ -28,6 +28,7 @@ class TypedSettings:
     graceful_timeout: int
     boot_timeout: int
     surge: int
+    upgrade_auto: bool | None
     keepalive: int
     asgi_loop: Literal["auto", "asyncio", "uvloop"]
     asgi_lifespan: Literal["auto", "on", "off"]

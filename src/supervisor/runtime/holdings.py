@@ -25,6 +25,7 @@ class Holdings:
         self.environment = Environment()
         self.listeners = Listeners()
         self.pidfile: Pidfile | None = None
+        self._suffix = ""
 
     def open_logs(self, settings: Settings) -> None:
         """Enter the environment of these settings, and open their logs."""
@@ -32,8 +33,15 @@ class Holdings:
         self.logs = setup_logs(settings)
 
     def take_pidfile(self, settings: Settings, suffix: str = "") -> None:
-        """Take the pidfile of these settings, if they name one."""
+        """Take the pidfile of these settings, if they name one, with ``suffix`` behind its name."""
+        self._suffix = suffix
         self.pidfile = _pidfile(settings, suffix)
+
+    def drop_suffix(self) -> None:
+        """Move the pidfile to the name that the settings give it, now that nobody else has it."""
+        suffix, self._suffix = self._suffix, ""
+        if self.pidfile is not None:
+            self.pidfile.rename(self.pidfile.path.removesuffix(suffix))
 
     def renew(self, settings: Settings) -> Plan:
         """Change over to these settings, and return the plan of their generation.
@@ -41,14 +49,15 @@ class Holdings:
         Nothing is given up that a generation before this one uses. If anything fails, all is as it was.
         """
         held = self.pidfile
-        moves = settings.pidfile != (held.path if held else None)
+        name = settings.pidfile + self._suffix if settings.pidfile else None
+        moves = name != (held.path if held else None)
         # Each step that can fail comes before the first one that cannot be undone.
         self.environment.apply(settings)
         before = list(self.listeners)
         pidfile = None
         try:
             listeners = self.listeners.want(settings)
-            pidfile = _pidfile(settings) if moves else held
+            pidfile = _pidfile(settings, self._suffix) if moves else held
             logs = setup_logs(settings)
         except BaseException:
             if moves and pidfile is not None:
@@ -73,7 +82,7 @@ class Holdings:
             self.pidfile.release()
 
 
-def _pidfile(settings: Settings, suffix: str = "") -> Pidfile | None:
+def _pidfile(settings: Settings, suffix: str) -> Pidfile | None:
     if not settings.pidfile:
         return None
     pidfile = Pidfile(settings.pidfile + suffix)

@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from supervisor.config.settings import Settings
-from supervisor.runtime.sockets import Listener, open_listener, seal
+from supervisor.runtime.sockets import Listener, adopt_listener, open_listener, seal
 
 
 class Listeners:
     """Open listeners by the address they were configured with.
 
-    ``opener`` opens one; it is an argument for the tests' sake.
+    ``opener`` opens one; it is an argument for the tests' sake. While they are ``shared`` with another arbiter, which
+    serves on, closing them leaves the files of Unix sockets, and they are not sealed.
     """
 
     def __init__(self, opener: Callable[..., Listener] = open_listener) -> None:
         self._opener = opener
         self._open: dict[str, Listener] = {}
+        self.shared = False
 
     def __iter__(self) -> Iterator[Listener]:
         return iter(list(self._open.values()))
+
+    def adopt(self, sockets: Mapping[str, int]) -> None:
+        """Take over sockets that another arbiter opened, by the address that they were configured with."""
+        for bind, fd in sockets.items():
+            self._open[bind] = adopt_listener(bind, fd)
 
     def want(self, settings: Settings) -> tuple[Listener, ...]:
         """The listeners for these settings: open ones are kept, missing ones are opened, none is closed.
@@ -43,12 +50,13 @@ class Listeners:
         kept = {id(listener) for listeners in used for listener in listeners}
         for bind, listener in list(self._open.items()):
             if id(listener) not in kept:
-                self._open.pop(bind).close()
+                self._close(self._open.pop(bind))
 
     def seal(self) -> None:
         """Let no new connection in; those that wait to be accepted still can be."""
         for listener in self._open.values():
-            seal(listener)
+            if not self.shared:
+                seal(listener)
 
     def close(self) -> None:
         """Close them all, and take their Unix sockets away."""
@@ -58,3 +66,9 @@ class Listeners:
         """Close this process' copies only: the arbiter keeps its own, and the files of Unix sockets."""
         for listener in self._open.values():
             listener.sock.close()
+
+    def _close(self, listener: Listener) -> None:
+        if self.shared:
+            listener.sock.close()
+        else:
+            listener.close()

@@ -43,7 +43,18 @@ from supervisor.runtime.posix import PosixSystem
 from supervisor.runtime.signals import SignalWakeup
 from supervisor.runtime.sockets import AddressInUse, Listener
 from supervisor.runtime.surface import Surface
-from supervisor.runtime.system import HazardFound, Occurrence, Plan, SignalArrived, StrangerReaped, System
+from supervisor.runtime.system import (
+    HazardFound,
+    Occurrence,
+    Plan,
+    PredecessorGone,
+    SignalArrived,
+    StrangerReaped,
+    SuccessorExited,
+    SuccessorReady,
+    System,
+)
+from supervisor.runtime.upgrade import Upgrade
 from supervisor.version import __version__
 
 BIND_ATTEMPTS = 6
@@ -81,6 +92,8 @@ class Arbiter:
         self._emptied: set[int] = set()
         self._closing = False
         self._exit_code = 0
+        self._environ = dict(os.environ) if inputs is None else inputs.environ
+        self._directory = os.getcwd() if inputs is None else inputs.cwd
 
     def run(self) -> int:
         """Serve until told to stop, and return the exit code: 0, or 3 or 4 where nothing ever got ready.
@@ -124,6 +137,14 @@ class Arbiter:
             last_beat=lambda number: self._system.heartbeats().get(number, 0.0),
             around=self._system.around_hooks,
         )
+        self._upgrade = Upgrade(
+            self._system,
+            self._holdings,
+            environ=self._environ,
+            directory=self._directory,
+            before_exec=lambda: self._surface.hook("pre_exec", self._surface.server),
+            retire=lambda: self._stop(graceful=True),
+        )
 
     def _start(self) -> bool:
         """Everything before the first fork. False if it was told to stop meanwhile."""
@@ -134,12 +155,14 @@ class Arbiter:
             log.info("Configuration: %s", settings.config_path)
         for warning in settings.warnings:
             log.warning("%s", warning)
+        self._upgrade.receive()
         self._surface.workers_changed(settings.workers, None)
-        self._holdings.take_pidfile(settings)
+        self._holdings.take_pidfile(settings, self._upgrade.suffix)
         self._surface.hook("on_starting", self._surface.server)
         listeners = self._bind()
         if listeners is None:
             return False
+        self._holdings.listeners.keep_only([listeners])
         self._surface.server.LISTENERS = listeners
         for listener in listeners:
             log.info("Listening at: %s (%d)", listener.display, os.getpid())
@@ -186,10 +209,13 @@ class Arbiter:
             self._take(occurrence)
         while not self._core.done:
             deadline = self._core.next_deadline()
-            for occurrence in self._system.wait(deadline):
+            wake = [at for at in (deadline, self._upgrade.next_deadline) if at is not None]
+            for occurrence in self._system.wait(min(wake, default=None)):
                 self._take(occurrence)
-            if deadline is not None and self._system.now() >= deadline:
+            now = self._system.now()
+            if deadline is not None and now >= deadline:
                 self._feed(Tick(self._system.heartbeats()))
+            self._upgrade.tick(now)
 
     def _take(self, occurrence: Occurrence) -> None:
         match occurrence:
@@ -197,6 +223,8 @@ class Arbiter:
                 self._handle_signal(number)
             case HazardFound() | StrangerReaped():
                 self._reporter.occurrence(occurrence)
+            case SuccessorReady() | SuccessorExited() | PredecessorGone():
+                self._upgrade.notice(occurrence)
             case _:
                 self._feed(occurrence)
 
@@ -255,6 +283,8 @@ class Arbiter:
             case actions.GenerationDropped(generation):
                 self._plans.pop(generation)
                 self._use_newest_plan()
+            case actions.AnnounceReady():
+                self._upgrade.announce()
             case actions.Exit(code):
                 self._exit_code = code
             case _:
@@ -314,8 +344,10 @@ class Arbiter:
                 self._feed(ScaleRequested(-1))
             case signal.SIGWINCH:
                 self._stand_down()
+            case signal.SIGUSR2 if not self._core.stopping:
+                self._upgrade.start(self._settings)
             case _:
-                self._log.warning("%s is not supported in this release, and ignored", number.name)
+                self._log.info("%s ignored", number.name)
 
     def _stop(self, *, graceful: bool) -> None:
         if graceful and not self._core.stopping:

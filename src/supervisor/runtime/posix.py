@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import selectors
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
@@ -28,10 +29,22 @@ from supervisor.logs.setup import Logs
 from supervisor.runtime.channel import Channel, Message
 from supervisor.runtime.child import DUMP_SIGNAL
 from supervisor.runtime.children import Children, is_child
+from supervisor.runtime.handover import Handover, pass_on
 from supervisor.runtime.heartbeat import HeartbeatFile
 from supervisor.runtime.loader import Loader
 from supervisor.runtime.signals import SignalWakeup
-from supervisor.runtime.system import Birth, HazardFound, Occurrence, Plan, SignalArrived, StrangerReaped
+from supervisor.runtime.system import (
+    Birth,
+    HazardFound,
+    Occurrence,
+    Plan,
+    PredecessorGone,
+    SignalArrived,
+    StrangerReaped,
+    Succession,
+    SuccessorExited,
+    SuccessorReady,
+)
 
 
 @dataclass(slots=True)
@@ -57,6 +70,14 @@ class WorkerProcess:
 
 
 @dataclass(slots=True)
+class OtherArbiter:
+    """The arbiter that was before this one, or that comes after it. ``pid`` is 0 for the one before."""
+
+    pid: int
+    channel: Channel
+
+
+@dataclass(slots=True)
 class PosixSystem:
     """Processes, signals and clock of a Linux machine.
 
@@ -73,6 +94,8 @@ class PosixSystem:
     _loaders: dict[int, LoaderProcess] = field(default_factory=dict)
     _workers: dict[int, WorkerProcess] = field(default_factory=dict)
     _unclaimed: dict[int, int] = field(default_factory=dict)
+    _successor: OtherArbiter | None = None
+    _predecessor: OtherArbiter | None = None
 
     def __post_init__(self) -> None:
         self._selector.register(self.signals.fileno(), selectors.EVENT_READ)
@@ -94,6 +117,8 @@ class PosixSystem:
                 case WorkerProcess() as worker:
                     self._serve(worker.channel, mask)
                     happened += self._heed_worker(worker)
+                case OtherArbiter() as other:
+                    happened += self._heed_arbiter(other)
                 case _:
                     arrived += self.signals.drain()
         if signal.SIGCHLD in arrived:
@@ -163,6 +188,10 @@ class PosixSystem:
         happened: list[Occurrence] = []
         ended, strangers = self.children.reap()
         for pid, status in ended.items():
+            if self._successor is not None and self._successor.pid == pid:
+                self._drop_channel(self._successor.channel)
+                self._successor = None
+                happened.append(SuccessorExited(pid, status))
             for loader in [loader for loader in self._loaders.values() if loader.pid == pid]:
                 happened += self._loader_ended(loader, status)
             for worker in [worker for worker in self._workers.values() if worker.pid == pid]:
@@ -254,6 +283,58 @@ class PosixSystem:
     def heartbeats(self) -> dict[int, float]:
         return {worker.number: worker.heartbeat.last_beat for worker in self._workers.values()}
 
+    # Arbiters before and after this one
+
+    def start_successor(self, succession: Succession) -> int:
+        ours, theirs = Channel.pair()
+        with self.signals.held():
+            pid = os.fork()
+            if pid == 0:
+                self._become_successor(succession, theirs)
+        theirs.close()
+        self._successor = OtherArbiter(pid, ours)
+        self.children.expect(pid)
+        self._selector.register(ours.fileno(), selectors.EVENT_READ, self._successor)
+        return pid
+
+    def _become_successor(self, succession: Succession, line: Channel) -> NoReturn:
+        """Replace the program. What is not passed on closes by itself."""
+        try:
+            self.signals.reset_in_child()
+            succession.before_exec()
+            sockets = {listener.bind: listener.fileno() for listener in succession.listeners}
+            handover = Handover(os.getppid(), line.fileno(), sockets)
+            pass_on(handover)
+            os.chdir(succession.directory)
+            os.execvpe(succession.command[0], list(succession.command), handover.environ(succession.environ))
+        except BaseException as error:  # noqa: BLE001 - nothing may climb up into the arbiter's frames of this copy
+            self.logs().error.critical("the new arbiter cannot be started: %s", error, exc_info=error)
+        finally:
+            self.logs().flush()
+            os._exit(1)
+
+    def signal_successor(self, signum: signal.Signals) -> None:
+        if self._successor is not None:
+            _kill(self._successor.pid, signum)
+
+    def meet_predecessor(self, line: int) -> None:
+        self._predecessor = OtherArbiter(0, Channel(socket.socket(fileno=line)))
+        self._selector.register(line, selectors.EVENT_READ, self._predecessor)
+
+    def tell_predecessor(self) -> None:
+        if self._predecessor is not None:
+            self._predecessor.channel.send("ready")
+
+    def _heed_arbiter(self, other: OtherArbiter) -> list[Occurrence]:
+        said = [message.kind for message in other.channel.receive()]
+        happened: list[Occurrence] = [SuccessorReady(other.pid)] if other.pid and "ready" in said else []
+        if other.channel.at_eof and other is self._predecessor:
+            self._predecessor = None
+            happened.append(PredecessorGone())
+        if other.channel.at_eof:
+            self._drop_channel(other.channel)
+        return happened
+
     def reopen_logs(self) -> None:
         for loader in self._loaders.values():
             loader.channel.send("reopen_logs")
@@ -284,6 +365,7 @@ class PosixSystem:
     def _channels(self) -> Iterable[Channel]:
         yield from (loader.channel for loader in self._loaders.values())
         yield from (worker.channel for worker in self._workers.values())
+        yield from (other.channel for other in (self._successor, self._predecessor) if other is not None)
 
     def _watch(self, channel: Channel) -> None:
         """Wait for what the channel waits for: nothing after its end of file, which would be reported for ever."""

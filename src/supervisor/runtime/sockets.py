@@ -103,6 +103,16 @@ def open_listener(bind: str, *, backlog: int, umask: int) -> Listener:
         raise ConfigError(f"bind {error}") from error
 
 
+def adopt_listener(bind: str, fd: int) -> Listener:
+    """The listener that another process of ours opened for ``bind``, with the descriptor that it left us."""
+    sock = socket.socket(fileno=fd)
+    if bind.startswith("fd://"):
+        return Listener(sock, bind, inherited=True)
+    name = sock.getsockname() if sock.family == socket.AF_UNIX else ""
+    path = os.fsdecode(name)
+    return Listener(sock, bind, path=path if path and os.path.exists(path) else "")
+
+
 def seal(listener: Listener) -> bool:
     """Let no new connection in, while those that wait in the queue can still be accepted. Whether that was possible.
 

@@ -7,7 +7,7 @@ One contract (``tests/contracts/test_system.py``) holds for both.
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -41,7 +41,27 @@ class StrangerReaped:
     pid: int
 
 
-Occurrence = Event | SignalArrived | HazardFound | StrangerReaped
+@dataclass(frozen=True, slots=True)
+class SuccessorReady:
+    """The new arbiter serves with all its workers."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class SuccessorExited:
+    """The new arbiter is gone. ``status`` as of `supervisor.core.events.Exited`."""
+
+    pid: int
+    status: int
+
+
+@dataclass(frozen=True, slots=True)
+class PredecessorGone:
+    """The arbiter that this one is to replace is gone."""
+
+
+Occurrence = Event | SignalArrived | HazardFound | StrangerReaped | SuccessorReady | SuccessorExited | PredecessorGone
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +80,17 @@ class Birth:
     slot: int
     generation: int
     attachments: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Succession:
+    """How to start a new arbiter. ``before_exec`` runs in its process, before the program is replaced."""
+
+    command: Sequence[str]
+    environ: Mapping[str, str]
+    directory: str
+    listeners: Sequence[Listener]
+    before_exec: Callable[[], None]
 
 
 class System(Protocol):
@@ -85,6 +116,21 @@ class System(Protocol):
 
     def heartbeats(self) -> dict[int, float]:
         """The last heartbeat of each worker, 0 where its event loop does not run."""
+
+    def start_successor(self, succession: Succession) -> int:
+        """Start a new arbiter and return its pid. `SuccessorReady` may follow, `SuccessorExited` will.
+
+        Raises `OSError` if it cannot be forked.
+        """
+
+    def signal_successor(self, signum: signal.Signals) -> None:
+        """Send a signal to the new arbiter, if there is one."""
+
+    def meet_predecessor(self, line: int) -> None:
+        """Hold the line to the arbiter that started this one. `PredecessorGone` follows when it ends."""
+
+    def tell_predecessor(self) -> None:
+        """Say that this arbiter is ready to take over."""
 
     def reopen_logs(self) -> None:
         """Tell the loaders, whose forks inherit the log files, to open them anew."""

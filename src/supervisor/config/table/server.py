@@ -155,6 +155,13 @@ SETTINGS = (
         minimum=1,
         applies=Applies.LIVE,
     ),
+    switch(
+        "upgrade_auto",
+        WORKERS,
+        "After USR2, stop by itself as soon as the new arbiter is ready.",
+        "--upgrade-auto",
+        applies=Applies.LIVE,
+    ),
     integer(
         "surge",
         WORKERS,
