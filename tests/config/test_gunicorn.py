@@ -31,7 +31,16 @@ if PYTHON is None:
     pytest.importorskip("gunicorn")
     PYTHON = sys.executable
 
-OURS = {"boot_timeout", "surge"}
+OURS = {
+    "boot_timeout",
+    "max_lifetime",
+    "max_lifetime_jitter",
+    "max_memory",
+    "max_memory_interval",
+    "min_lifetime",
+    "surge",
+    "upgrade_auto",
+}
 DATA = Path(__file__).parent / "data"
 
 VALUES = """

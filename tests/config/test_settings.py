@@ -126,7 +126,6 @@ SAMPLES: dict[str, Any] = {
     "protocol": "uwsgi",
     "proxy_protocol": "v1",
     "reload_engine": "poll",
-    "secure_scheme_headers": {},
     "sendfile": True,
     "statsd_host": "h:1",
     "suppress_ragged_eofs": False,

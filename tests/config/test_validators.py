@@ -56,6 +56,15 @@ class Mode(enum.IntEnum):
         ("group", "12", 12),
         ("on_exit", None, None),
         ("surge", "2", 2),
+        ("max_memory", "0", 0),
+        ("max_memory", 5_000_000, 5_000_000),
+        ("max_memory", " 0x200000 ", 2 << 20),
+        ("max_memory", "2048K", 2 << 20),
+        ("max_memory", "512M", 512 << 20),
+        ("max_memory", "512 mib", 512 << 20),
+        ("max_memory", "1.5G", 1536 << 20),
+        ("max_memory", "2GiB", 2 << 30),
+        ("max_memory", "1T", 1 << 40),
     ],
 )
 def test_accepted(name: str, value: Any, expected: Any) -> None:
@@ -90,6 +99,16 @@ def test_accepted(name: str, value: Any, expected: Any) -> None:
         ("reload_extra_files", ["/nope"], "names a file that does not exist: '/nope'"),
         ("user", "no such user", "names a user that does not exist: 'no such user'"),
         ("group", "no such group", "names a group that does not exist: 'no such group'"),
+        ("max_memory", 500, "must be 0 or at least 1048576 bytes, not 500; write 500M for 500 MiB"),
+        ("max_memory", -1, "must be 0 or at least 1048576 bytes, not -1; write 500M for 500 MiB"),
+        ("max_memory", "500 MB", "must be a number of bytes, or one with K, M, G or T, not '500 MB'"),
+        ("max_memory", "1.5", "must be a number of bytes, or one with K, M, G or T, not '1.5'"),
+        ("max_memory", None, "must be a number of bytes, or one with K, M, G or T, not None"),
+        (
+            "max_memory",
+            "9" * 400 + "G",
+            "must be a number of bytes, or one with K, M, G or T, not '999999999999...999999999999G'",
+        ),
         ("statsd_host", "a:b", "must be HOST:PORT or unix://PATH, not 'a:b'"),
     ],
 )

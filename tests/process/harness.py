@@ -76,6 +76,7 @@ class Service:
         self._events = directory / "events.jsonl"
         self._process: subprocess.Popen[bytes] | None = None
         self._prefixed = False
+        self._heir: psutil.Process | None = None
         self._expected: list[tuple[str, bool]] = []
         self._shared_memory = processes.shared_memory_files()
         shutil.copy(Path(__file__).with_name("probe.py"), directory / "probe.py")
@@ -164,11 +165,19 @@ class Service:
 
     @property
     def running(self) -> bool:
+        if self._heir is not None:
+            return self._heir.is_running() and self._heir.status() != psutil.STATUS_ZOMBIE
         return self._process is not None and self._process.poll() is None
+
+    def succeed(self, pid: int) -> None:
+        """From now on this process is the arbiter: the one that was started has handed over to it."""
+        self._heir = psutil.Process(pid)
 
     @property
     def pid(self) -> int:
         """The arbiter's."""
+        if self._heir is not None:
+            return self._heir.pid
         if not self._prefixed:
             return self.process.pid
         return self.wait_until(lambda: processes.first_child(self.process.pid), "the arbiter runs behind its prefix")

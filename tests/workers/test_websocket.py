@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import time
 from typing import Any
 
 import pytest
@@ -20,8 +19,8 @@ class WsprotoWorker(UvicornWorker):
     CONFIG_KWARGS = {"ws": "wsproto"}  # noqa: RUF012 - as users write it
 
 
-class PromptWorker(UvicornWorker):
-    WEBSOCKET_GRACE = 0
+class PatientWorker(UvicornWorker):
+    WEBSOCKET_GRACE = None
 
 
 CLASSES = [
@@ -72,13 +71,11 @@ def test_frames_that_follow_the_head_are_not_lost(start_worker: StartWorker, opt
 
 
 @pytest.mark.parametrize("options", CLASSES)
-def test_closed_with_1012_shortly_before_the_end(start_worker: StartWorker, options: dict[str, Any]) -> None:
-    worker = start_worker(app, graceful_timeout=2, **options)
+def test_closed_with_1012_as_soon_as_a_drain_begins(start_worker: StartWorker, options: dict[str, Any]) -> None:
+    """Long before ``graceful_timeout``, which is longer than this test would wait."""
+    worker = start_worker(app, graceful_timeout=10 * int(PATIENCE), **options)
     with open_websocket(worker) as websocket:
         worker.signal(signal.SIGTERM)
-        worker.wait_for_word("draining")
-        websocket.send("still here")
-        assert websocket.recv(timeout=PATIENCE) == "still here"
         with pytest.raises(ConnectionClosed) as closed:
             websocket.recv(timeout=PATIENCE)
         assert closed.value.rcvd is not None
@@ -105,15 +102,20 @@ def test_closed_with_1012_at_a_quick_stop(
     assert "ERROR" not in worker.log_text()
 
 
-def test_a_worker_class_may_close_them_at_once(start_worker: StartWorker) -> None:
-    worker = start_worker(app, worker_class=PromptWorker)
+def test_a_worker_class_may_leave_them_until_shortly_before_the_end(start_worker: StartWorker) -> None:
+    worker = start_worker(app, graceful_timeout=2, worker_class=PatientWorker)
     with open_websocket(worker) as websocket:
-        started = time.monotonic()
         worker.signal(signal.SIGTERM)
-        with pytest.raises(ConnectionClosed):
+        worker.wait_for_word("draining")
+        websocket.send("still here")
+        assert websocket.recv(timeout=PATIENCE) == "still here"
+        with pytest.raises(ConnectionClosed) as closed:
             websocket.recv(timeout=PATIENCE)
-        assert time.monotonic() - started < 15
+        assert closed.value.rcvd is not None
+        assert closed.value.rcvd.code == 1012
+        assert closed.value.rcvd_then_sent
     assert worker.wait_exit() == 0
+    assert "cancel" not in worker.log_text()
 
 
 @pytest.mark.parametrize("options", CLASSES)

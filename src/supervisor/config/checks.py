@@ -12,6 +12,7 @@ from supervisor.config import addresses
 from supervisor.config.schema import Invalid, Standing
 from supervisor.config.settings import Settings
 from supervisor.config.validators import shown, unmatched
+from supervisor.config.worker_class import validate_name
 
 Problem = tuple[str, str]
 """The setting, and what is wrong with it, as a clause that begins with a verb."""
@@ -23,7 +24,7 @@ _APPLICATION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:.+)?", re.DOTALL)
 
 def problems(settings: Settings, invalid: Collection[str] = ()) -> Iterator[Problem]:
     """Everything that makes the settings unusable, save for those that are known to be ``invalid`` by themselves."""
-    for check in (_addresses, _files, _environment, _folders, _identity, _application):
+    for check in (_addresses, _files, _environment, _folders, _identity, _worker_class, _application):
         if check in (_files, _folders) and "chdir" in invalid:
             continue  # nobody knows where relative names start
         yield from (problem for problem in check(settings) if problem[0] not in invalid)
@@ -92,6 +93,13 @@ def _identity(settings: Settings) -> Iterator[Problem]:
         wanted = settings.settings[name].value
         if wanted != effective():
             yield name, f"is not supported in this release unless it is the current one ({effective()}), not {wanted}"
+
+
+def _worker_class(settings: Settings) -> Iterator[Problem]:
+    try:
+        validate_name(settings.worker_class)
+    except Invalid as error:
+        yield "worker_class", str(error)
 
 
 def _application(settings: Settings) -> Iterator[Problem]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
-from supervisor.config import checks, misspelt, modules, pyfile, tomlfile
+from supervisor.config import activation, checks, misspelt, modules, pyfile, tomlfile
 from supervisor.config.schema import Invalid, Kind, Surroundings
 from supervisor.config.settings import TABLE, Settings, did_you_mean
 from supervisor.config.validators import shown, working_directory
@@ -76,6 +76,7 @@ class _Resolution:
         given = {name: (value, self._origin(name)) for name, value in self.inputs.values.items()}
         for layer in (self._file(given, environment, arguments), arguments, environment, given):
             self._apply(layer)
+        self._use_passed_sockets()
         self._validate_defaults()
         self._name_application()
         self._check()
@@ -106,6 +107,16 @@ class _Resolution:
     def _refuse(self, name: str, problem: str) -> None:
         self.invalid.add(name)
         self.problems.append(f"{name} {problem}")
+
+    def _use_passed_sockets(self) -> None:
+        """Sockets that a service manager has opened take the place of ``bind``, as with gunicorn."""
+        try:
+            passed = activation.passed_sockets(self.inputs.environ, os.getpid())
+        except Invalid as error:
+            self._refuse("bind", str(error))
+        else:
+            if passed:
+                self._set("bind", passed, activation.SOURCE)
 
     def _validate_defaults(self) -> None:
         """Those from the environment, where nothing has replaced them."""

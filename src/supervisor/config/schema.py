@@ -17,6 +17,7 @@ class Kind(StrEnum):
 
     INTEGER = "whole number"
     OCTAL = "file mode bits"
+    SIZE = "bytes, or a number with K, M, G or T (powers of 1024)"
     BOOLEAN = "true or false"
     STRING = "string"
     LIST = "list of strings"

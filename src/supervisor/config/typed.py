@@ -24,6 +24,11 @@ class TypedSettings:
     worker_connections: int
     max_requests: int
     max_requests_jitter: int
+    max_memory: int
+    max_memory_interval: int
+    max_lifetime: int
+    max_lifetime_jitter: int
+    min_lifetime: int
     timeout: int
     graceful_timeout: int
     boot_timeout: int

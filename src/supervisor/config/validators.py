@@ -21,6 +21,8 @@ from supervisor.config.schema import Invalid
 
 _LEADING_ZERO = re.compile(r"0+[0-7]+")
 _GLOB = re.compile(r"[*?\[]")
+_SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*([kmgt])(?:ib)?", re.IGNORECASE)
+_UNITS = {"k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40}
 
 
 def shown(value: object) -> str:
@@ -58,6 +60,22 @@ def integer(
             raise Invalid(f"must be at least {minimum}, not {found}")
         if maximum is not None and found > maximum:
             raise Invalid(f"must be at most {maximum}, not {found}")
+        return found
+
+    return validate
+
+
+def size(minimum: int) -> Callable[[Any], int]:
+    """A number of bytes: 0, or at least ``minimum``. ``"512M"``, ``"512 MiB"`` and ``"0.5G"`` are powers of 1024."""
+
+    def validate(value: Any) -> int:
+        spelled = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+        try:
+            found = round(float(spelled[1]) * _UNITS[spelled[2].lower()]) if spelled else number(value)
+        except (Invalid, OverflowError):
+            raise Invalid(f"must be a number of bytes, or one with K, M, G or T, not {shown(value)}") from None
+        if found and found < minimum:
+            raise Invalid(f"must be 0 or at least {minimum} bytes, not {found}; write 500M for 500 MiB")
         return found
 
     return validate

@@ -39,9 +39,9 @@ class Holdings:
 
     def drop_suffix(self) -> None:
         """Move the pidfile to the name that the settings give it, now that nobody else has it."""
-        suffix, self._suffix = self._suffix, ""
         if self.pidfile is not None:
-            self.pidfile.rename(self.pidfile.path.removesuffix(suffix))
+            self.pidfile.rename(self.pidfile.path.removesuffix(self._suffix))
+        self._suffix = ""
 
     def renew(self, settings: Settings) -> Plan:
         """Change over to these settings, and return the plan of their generation.

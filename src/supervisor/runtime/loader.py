@@ -26,6 +26,7 @@ from supervisor.runtime.child import Inheritance, become_worker
 from supervisor.runtime.environment import Environment
 from supervisor.runtime.hazards import Snapshot, compare
 from supervisor.runtime.linux import set_parent_death_signal
+from supervisor.runtime.service_manager import forget
 from supervisor.runtime.system import Plan
 
 IGNORED_SIGNALS = (
@@ -62,6 +63,7 @@ class Loader:
         set_parent_death_signal(signal.SIGKILL)
         if os.getppid() != self._arbiter_pid:
             os._exit(0)
+        forget(os.environ)
         titles.set_title("loader", self._settings.proc_name, f"generation {self._generation}")
         try:
             hazards = self._load()

@@ -39,6 +39,7 @@ from supervisor.runtime import titles
 from supervisor.runtime.heartbeat import default_directory
 from supervisor.runtime.holdings import Holdings
 from supervisor.runtime.linux import set_child_subreaper
+from supervisor.runtime.notify import Notifier
 from supervisor.runtime.posix import PosixSystem
 from supervisor.runtime.signals import SignalWakeup
 from supervisor.runtime.sockets import AddressInUse, Listener
@@ -137,6 +138,7 @@ class Arbiter:
             last_beat=lambda number: self._system.heartbeats().get(number, 0.0),
             around=self._system.around_hooks,
         )
+        self._notifier = Notifier(os.environ, self._core, now=self._system.now, log=lambda: self._log)
         self._upgrade = Upgrade(
             self._system,
             self._holdings,
@@ -156,6 +158,8 @@ class Arbiter:
         for warning in settings.warnings:
             log.warning("%s", warning)
         self._upgrade.receive()
+        if self._upgrade.suffix:
+            self._notifier.stand_by()
         self._surface.workers_changed(settings.workers, None)
         self._holdings.take_pidfile(settings, self._upgrade.suffix)
         self._surface.hook("on_starting", self._surface.server)
@@ -209,13 +213,14 @@ class Arbiter:
             self._take(occurrence)
         while not self._core.done:
             deadline = self._core.next_deadline()
-            wake = [at for at in (deadline, self._upgrade.next_deadline) if at is not None]
-            for occurrence in self._system.wait(min(wake, default=None)):
+            due = (deadline, self._upgrade.next_deadline, self._notifier.next_deadline())
+            for occurrence in self._system.wait(min((at for at in due if at is not None), default=None)):
                 self._take(occurrence)
             now = self._system.now()
             if deadline is not None and now >= deadline:
                 self._feed(Tick(self._system.heartbeats()))
             self._upgrade.tick(now)
+            self._notifier.tick(now)
 
     def _take(self, occurrence: Occurrence) -> None:
         match occurrence:
@@ -223,8 +228,11 @@ class Arbiter:
                 self._handle_signal(number)
             case HazardFound() | StrangerReaped():
                 self._reporter.occurrence(occurrence)
-            case SuccessorReady() | SuccessorExited() | PredecessorGone():
+            case SuccessorReady() | SuccessorExited():
                 self._upgrade.notice(occurrence)
+            case PredecessorGone():
+                self._upgrade.notice(occurrence)
+                self._notifier.take_over()
             case _:
                 self._feed(occurrence)
 
@@ -237,6 +245,7 @@ class Arbiter:
         while self._pending:
             event = self._pending.popleft()
             self._reporter.occurrence(event)
+            self._notifier.occurrence(event)
             self._surface.note(event)
             for action in self._core.handle(event, self._system.now()):
                 self._perform(action)
@@ -255,6 +264,7 @@ class Arbiter:
         if isinstance(action, actions.Reap) and action.status < 0:
             last_words = self._system.last_words(action.worker)
         self._reporter.action(action, last_words)
+        self._notifier.action(action)
         match action:
             case actions.StartLoader(generation):
                 self._start_loader(generation)
@@ -350,6 +360,8 @@ class Arbiter:
                 self._log.info("%s ignored", number.name)
 
     def _stop(self, *, graceful: bool) -> None:
+        if self._upgrade.successor:
+            self._notifier.hand_over(self._upgrade.successor)
         if graceful and not self._core.stopping:
             self._holdings.listeners.seal()
         self._feed(StopRequested(graceful))
@@ -371,12 +383,14 @@ class Arbiter:
         if self._core.stopping:
             return
         self._reporter.forget()
+        self._notifier.reloading()
         try:
             plan = self._holdings.renew(self._read_again())
         except SupervisorError as error:
             self._holdings.environment.apply(self._settings)
             detail = f"\n{error.detail}" if error.detail else ""
             self._log.error("Reload refused, nothing has changed: %s%s", error, detail)
+            self._notifier.refused(error)
             return
         self._use(plan.settings)
         if not isinstance(self._settings.app, str):

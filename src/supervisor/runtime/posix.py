@@ -32,6 +32,7 @@ from supervisor.runtime.children import Children, is_child
 from supervisor.runtime.handover import Handover, pass_on
 from supervisor.runtime.heartbeat import HeartbeatFile
 from supervisor.runtime.loader import Loader
+from supervisor.runtime.service_manager import for_successor
 from supervisor.runtime.signals import SignalWakeup
 from supervisor.runtime.system import (
     Birth,
@@ -306,7 +307,8 @@ class PosixSystem:
             handover = Handover(os.getppid(), line.fileno(), sockets)
             pass_on(handover)
             os.chdir(succession.directory)
-            os.execvpe(succession.command[0], list(succession.command), handover.environ(succession.environ))
+            environ = for_successor(succession.environ, arbiter=os.getppid(), successor=os.getpid())
+            os.execvpe(succession.command[0], list(succession.command), handover.environ(environ))
         except BaseException as error:  # noqa: BLE001 - nothing may climb up into the arbiter's frames of this copy
             self.logs().error.critical("the new arbiter cannot be started: %s", error, exc_info=error)
         finally:
@@ -380,7 +382,7 @@ class PosixSystem:
             self._selector.modify(fd, wanted, key.data)
 
     def _drop_channel(self, channel: Channel) -> None:
-        if channel.fileno() in self._selector.get_map():
+        if channel.fileno() >= 0 and channel.fileno() in self._selector.get_map():
             self._selector.unregister(channel.fileno())
         channel.close()
 

@@ -24,6 +24,10 @@ SUFFIX = ".2"
 LAST_WORD = 10.0
 """Seconds from TERM to KILL for a new arbiter that is late."""
 
+NAME_PATIENCE = 5.0
+NAME_PAUSE = 0.05
+"""Seconds for which, and after which, the pidfile's name is tried for again."""
+
 Occurrence = SuccessorReady | SuccessorExited | PredecessorGone
 
 
@@ -54,6 +58,8 @@ class Upgrade:
         self._successor = 0
         self._ready = False
         self._late_at: float | None = None
+        self._name_at: float | None = None
+        self._name_until = 0.0
         self._told_to_go = False
         self._settings: Settings | None = None
 
@@ -69,8 +75,8 @@ class Upgrade:
 
     @property
     def next_deadline(self) -> float | None:
-        """When the new arbiter is late, if that matters."""
-        return self._late_at
+        """When `tick` is due at the latest."""
+        return min((at for at in (self._late_at, self._name_at) if at is not None), default=None)
 
     def receive(self) -> None:
         """Take over what the arbiter before hands to this one, if there is one."""
@@ -131,11 +137,15 @@ class Upgrade:
                 self._promote()
 
     def tick(self, now: float) -> None:
+        """Do what is due."""
+        if self._late_at is not None and self._late_at <= now:
+            self._hurry(now)
+        if self._name_at is not None and self._name_at <= now:
+            self._take_name(now)
+
+    def _hurry(self, now: float) -> None:
         """Get rid of a new arbiter that is late."""
-        if self._late_at is None or now < self._late_at or self._settings is None:
-            return
-        late = self._settings.boot_timeout
-        self._log.error("Upgrade: the new arbiter (pid %d) was not ready after %g s", self._successor, late)
+        self._log.error("Upgrade: the new arbiter (pid %d) is late, and told to go", self._successor)
         self._system.signal_successor(signal.SIGKILL if self._told_to_go else signal.SIGTERM)
         self._told_to_go = True
         self._late_at = now + LAST_WORD
@@ -144,10 +154,20 @@ class Upgrade:
         before, self._predecessor = self._predecessor, 0
         self._holdings.listeners.shared = False
         self._log.info("Upgrade: the arbiter before (pid %d) is gone, this one takes its place", before)
+        now = self._system.now()
+        self._name_until = now + NAME_PATIENCE
+        self._take_name(now)
+
+    def _take_name(self, now: float) -> None:
+        """Move the pidfile. One that was killed may hold its lock for a moment longer than its end of the line."""
+        self._name_at = None
         try:
             self._holdings.drop_suffix()
         except ConfigError as error:
-            self._log.error("%s", error)
+            if now < self._name_until:
+                self._name_at = now + NAME_PAUSE
+            else:
+                self._log.error("Upgrade: %s", error)
 
     @property
     def _log(self) -> logging.Logger:

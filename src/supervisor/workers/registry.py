@@ -1,90 +1,34 @@
-"""From the setting ``worker_class`` to a class.
+"""From the setting ``worker_class`` to a class, imported in the process that makes workers of it.
 
-Two steps, because two processes ask. The arbiter checks the spelling with `validate_name`, which imports nothing; the
-worker's process gets the class with `resolve`.
+Whether the name is one at all was asked before, in the arbiter: see `supervisor.config.worker_class`.
 """
 
 from __future__ import annotations
 
-import difflib
 import importlib
-import inspect
-import re
 from importlib import metadata
-from typing import Any, Final, cast
+from typing import Any, cast
 
+from supervisor.config.schema import Invalid
+from supervisor.config.worker_class import ENTRY_POINTS, check, is_path, validate_name
 from supervisor.errors import ConfigError
 from supervisor.protocols import WorkerFactory
-
-ENTRY_POINTS: Final = "supervisor.workers"
-
-DEFAULT: Final = "supervisor.workers.uvicorn:UvicornWorker"
-H11: Final = "supervisor.workers.uvicorn:UvicornH11Worker"
-
-ALIASES: Final = {
-    "sync": DEFAULT,
-    "asgi": DEFAULT,
-    "uvicorn": DEFAULT,
-    "UvicornWorker": DEFAULT,
-    "uvicorn.workers.UvicornWorker": DEFAULT,
-    "uvicorn_worker.UvicornWorker": DEFAULT,
-    "gunicorn.workers.sync.SyncWorker": DEFAULT,
-    "gunicorn.workers.gasgi.ASGIWorker": DEFAULT,
-    "h11": H11,
-    "uvicorn-h11": H11,
-    "UvicornH11Worker": H11,
-    "uvicorn.workers.UvicornH11Worker": H11,
-    "uvicorn_worker.UvicornH11Worker": H11,
-}
-
-UNSUPPORTED: Final = ("gevent", "gevent_wsgi", "gevent_pywsgi", "eventlet", "tornado", "gthread", "gaiohttp")
-
-FOREIGN: Final = ("gunicorn", "uvicorn.workers", "uvicorn_worker")
-
-_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*|\.[A-Za-z_]\w*)")
-_NAME = re.compile(r"[A-Za-z_][\w.-]*")
-
-
-def validate_name(value: Any) -> Any:
-    """Check a worker class by its spelling, importing nothing, and return it with gunicorn's names made ours.
-
-    A class passes if its methods look right; a path (``module:attribute`` or ``module.attribute``) passes if it is
-    well formed; a bare name must be one of `ALIASES` or an installed entry point.
-
-    Raises `ConfigError` with one sentence on what to write instead.
-    """
-    if isinstance(value, type):
-        return check(value)
-    if not isinstance(value, str):
-        raise ConfigError(f"worker_class must be a name, a path or a class, not {type(value).__name__} {value!r}")
-    name = _spelling(value)
-    if name in ALIASES:
-        return ALIASES[name]
-    family = name.removeprefix("gunicorn.workers.").split(".")[0]
-    if name in UNSUPPORTED or (name.startswith("gunicorn.workers.") and family.removeprefix("g") != "asgi"):
-        raise ConfigError(
-            f"worker_class {value!r} is one of gunicorn's own, for WSGI applications; this server runs ASGI "
-            f'applications: leave worker_class out, or set it to "uvicorn"'
-        )
-    if _PATH.fullmatch(name):
-        return name
-    if _NAME.fullmatch(name) and name in _entry_point_names():
-        return name
-    known = sorted({*ALIASES, *_entry_point_names()})
-    nearest = difflib.get_close_matches(name, known, n=1)
-    hint = f"did you mean {nearest[0]!r}?" if nearest else 'use "uvicorn", or a path such as "package.module:Class"'
-    raise ConfigError(f"no worker class is called {value!r}; {hint}")
 
 
 def resolve(value: Any) -> WorkerFactory:
     """Return the worker class that the setting ``worker_class`` stands for, importing its module.
 
-    Raises `ConfigError` if it cannot be imported or is not a worker class.
+    Raises `ConfigError` if there is no such class, if it cannot be imported, or is no worker class.
     """
-    name = validate_name(value)
-    if not isinstance(name, str):
-        return cast(WorkerFactory, name)
-    if not _PATH.fullmatch(name):
+    try:
+        name = validate_name(value)
+        return cast(WorkerFactory, check(_imported(name, value), value) if isinstance(name, str) else name)
+    except Invalid as error:
+        raise ConfigError(f"worker_class {error}") from None
+
+
+def _imported(name: str, value: Any) -> Any:
+    if not is_path(name):
         (entry,) = metadata.entry_points(group=ENTRY_POINTS, name=name)
         name = entry.value
     module_name, _, attribute = name.partition(":") if ":" in name else name.rpartition(".")
@@ -94,44 +38,4 @@ def resolve(value: Any) -> WorkerFactory:
             found = getattr(found, part)
     except Exception as error:
         raise ConfigError(f"worker_class {value!r} cannot be imported: {type(error).__name__}: {error}") from error
-    return cast(WorkerFactory, check(found, value))
-
-
-def check(found: Any, value: Any = None) -> type:
-    """Return ``found`` if it looks like a worker class (`supervisor.protocols.WorkerLike`); `ConfigError` if not."""
-    label = repr(value if value is not None else getattr(found, "__qualname__", found))
-    if not isinstance(found, type):
-        raise ConfigError(f"worker_class {label} is a {type(found).__name__}, not a class")
-    for base in found.__mro__:
-        if base.__module__ in FOREIGN or base.__module__.startswith(tuple(f"{name}." for name in FOREIGN)):
-            raise ConfigError(
-                f"worker_class {label} derives from {base.__module__}.{base.__qualname__}; derive it from "
-                f"supervisor.workers.uvicorn.UvicornWorker (it honours CONFIG_KWARGS too) instead"
-            )
-    if not callable(getattr(found, "run", None)):
-        raise ConfigError(f"worker_class {label} has no method run(); derive it from supervisor.workers.base.Worker")
-    try:
-        inspect.signature(found).bind(None)
-    except ValueError:
-        pass
-    except TypeError:
-        raise ConfigError(
-            f"worker_class {label} cannot be constructed with one WorkerContext; derive it from "
-            "supervisor.workers.base.Worker and pass the context on"
-        ) from None
     return found
-
-
-def _spelling(value: str) -> str:
-    name = value.strip()
-    if name.startswith("python:"):
-        name = name.removeprefix("python:")
-    if name.startswith("egg:gunicorn#"):
-        name = name.removeprefix("egg:gunicorn#")
-    if name.count(":") == 1 and name.replace(":", ".") in ALIASES:
-        name = name.replace(":", ".")
-    return name
-
-
-def _entry_point_names() -> set[str]:
-    return {entry.name for entry in metadata.entry_points(group=ENTRY_POINTS)}

@@ -20,6 +20,7 @@ from supervisor.workers.connection import DRAIN_HEAD
 from supervisor.workers.http import HttpProtocol
 from supervisor.workers.instrument import Instrumented
 from supervisor.workers.lifespan import Lifespan
+from supervisor.workers.recycling import Recycling
 from supervisor.workers.state import Shared
 from supervisor.workers.tls import build_context
 
@@ -54,6 +55,7 @@ class Server:
         self.handshaking: weakref.WeakSet[Any] = weakref.WeakSet()
         self.stopped = asyncio.Event()
         self.stop_time = 0.0
+        self._recycling = Recycling(worker.cfg, self.log)
         self._timer: asyncio.TimerHandle | None = None
         self._next_sweep = 0.0
         self._arbiter_gone = False
@@ -69,6 +71,7 @@ class Server:
             self._next_sweep = now + TICK
             self._refresh_headers()
             self._sweep(now)
+            self._recycle(now)
         self._timer = self.loop.call_later(self._interval, self._tick)
 
     def _refresh_headers(self) -> None:
@@ -80,6 +83,12 @@ class Server:
         if self.state.connections:
             for connection in self._foreign_connections("sweep"):
                 connection.sweep(now)
+
+    def _recycle(self, now: float) -> None:
+        if not self.worker.booted or self.worker.stop or self.shared.retiring:
+            return
+        if reason := self._recycling.reason(now):
+            self.shared.retire(reason)
 
     def _foreign_connections(self, method: str) -> list[Any]:
         return [connection for connection in self.state.connections if hasattr(connection, method)]
@@ -156,6 +165,7 @@ class Server:
             )
             self.servers.append(server)
         self.worker.booted = True
+        self._recycling.started(self.loop.time())
         self.shared.link.say_ready()
         return True
 

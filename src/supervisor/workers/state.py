@@ -97,7 +97,7 @@ class Shared:
         self.live: set[Exchange] = set()
         self.other_connections: Callable[[], int] = lambda: 0
         self.requests = 0
-        self._retiring = False
+        self.retiring = False
 
         self.default_head = b""
         self.default_headers: list[tuple[bytes, bytes]] = []
@@ -141,9 +141,14 @@ class Shared:
         self.requests += 1
         self.row.requests = self.requests
         self.on_answered(self.requests)
-        if self.requests >= self.max_requests > 0 and not self._retiring:
-            self._retiring = True
-            self.link.say_retirement_wanted(f"max_requests: {self.requests} answered")
+        if self.requests >= self.max_requests > 0:
+            self.retire(f"max_requests: {self.requests} answered")
+
+    def retire(self, reason: str) -> None:
+        """Ask to be replaced, once: the first reason counts. The worker serves on until it is told to drain."""
+        if not self.retiring:
+            self.retiring = True
+            self.link.say_retirement_wanted(reason)
 
     def ended(self, exchange: Exchange) -> None:
         """The application is done with a request or WebSocket."""

@@ -32,8 +32,8 @@ class UvicornWorker(Worker):
         class QuietWorker(UvicornWorker):
             CONFIG_KWARGS = {"loop": "asyncio", "server_header": False}
 
-    ``WEBSOCKET_GRACE`` is how many seconds after TERM WebSockets are closed with code 1012; None leaves them as long as
-    requests, until shortly before ``graceful_timeout``.
+    ``WEBSOCKET_GRACE`` is how many seconds after TERM WebSockets are closed with code 1012, with time for the closing
+    handshake: by default 0, at once. None leaves them as long as requests, until shortly before ``graceful_timeout``.
     """
 
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {"loop": "auto", "http": "auto"}

@@ -99,11 +99,11 @@ SETTINGS = (
     Setting(
         name="secure_scheme_headers",
         group=MECHANICS,
-        doc="The headers, with their values, by which a trusted proxy says that a request came over HTTPS.",
+        doc="The headers, with their values, by which a trusted proxy says that a request came over HTTPS. "
+        "What X-Forwarded-Proto says is understood in any case.",
         kind=Kind.DICT,
         validate=validators.dictionary,
         default={"X-FORWARDED-PROTOCOL": "ssl", "X-FORWARDED-PROTO": "https", "X-FORWARDED-SSL": "on"},
-        effect=later("X-Forwarded-Proto alone tells the scheme"),
     ),
     words(
         "forwarder_headers",

@@ -50,7 +50,8 @@ SETTINGS = (
     strings(
         "bind",
         SOCKET,
-        "The address to listen on: HOST, HOST:PORT, [IPV6]:PORT, unix:PATH or fd://N. May be given several times.",
+        "The address to listen on: HOST, HOST:PORT, [IPV6]:PORT, unix:PATH or fd://N. May be given several times. "
+        "Sockets that systemd passes (LISTEN_FDS) are used instead.",
         ["127.0.0.1:8000"],
         "-b",
         "--bind",
@@ -128,6 +129,49 @@ SETTINGS = (
         "Add a random number up to this one to max_requests, anew for each worker, so that they do not leave together.",
         0,
         "--max-requests-jitter",
+    ),
+    Setting(
+        name="max_memory",
+        group=WORKERS,
+        doc="Replace a worker whose private memory is larger, in bytes or as 512M, 1.5G; 0 never does. "
+        "The replacement is ready before the worker leaves.",
+        kind=Kind.SIZE,
+        validate=validators.size(1 << 20),
+        default=0,
+        flags=("--max-memory",),
+        metavar="SIZE",
+    ),
+    integer(
+        "max_memory_interval",
+        WORKERS,
+        "Seconds between two looks at a worker's memory. A process in which a look takes long is looked at less often.",
+        10,
+        "--max-memory-interval",
+        minimum=1,
+    ),
+    integer(
+        "max_lifetime",
+        WORKERS,
+        "Replace a worker that has served for so many seconds; 0 never does. The replacement is ready before the "
+        "worker leaves.",
+        0,
+        "--max-lifetime",
+    ),
+    integer(
+        "max_lifetime_jitter",
+        WORKERS,
+        "Add a random number of seconds up to this one to max_lifetime, anew for each worker.",
+        0,
+        "--max-lifetime-jitter",
+    ),
+    integer(
+        "min_lifetime",
+        WORKERS,
+        "Seconds that a worker serves at least before max_memory replaces it: a bound for applications that are larger "
+        "than max_memory from the start.",
+        30,
+        "--min-lifetime",
+        minimum=1,
     ),
     integer(
         "timeout",

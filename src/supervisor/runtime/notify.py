@@ -1,0 +1,272 @@
+"""What the service manager is told, in the protocol of sd_notify(3): when it serves, reloads, stops, and how it does.
+
+Nothing here blocks or raises. Without ``NOTIFY_SOCKET`` in the environment nothing is sent, and nobody woken.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+from collections import deque
+from collections.abc import Callable, Mapping
+from enum import Enum
+from typing import Final
+
+from supervisor.core import actions, events
+from supervisor.core.actions import Action
+from supervisor.core.arbiter import Arbiter as Core
+from supervisor.core.events import Event
+from supervisor.reporting import count
+
+EXTENSION_REQUEST: Final = "EXTEND_TIMEOUT_USEC=30000000"
+"""Thirty seconds from now. It never shortens what the unit file allows."""
+
+EXTENSION_INTERVAL: Final = 5.0
+"""So often it is asked for: five may get lost, or the machine be that busy."""
+
+RETRY: Final = 0.5
+"""Seconds until the next try where the service manager is too busy to read."""
+
+LONGEST_STATUS: Final = 500
+"""Characters. A datagram above 4096 bytes is thrown away by the manager, with all that stands in it."""
+
+
+class Phase(Enum):
+    """What the service manager thinks that we are doing."""
+
+    BOOTING = "booting"
+    SERVING = "serving"
+    RELOADING = "reloading"
+    STOPPING = "stopping"
+
+
+class Notifier:
+    """Observes what happens and what is decided, as `supervisor.reporting.Reporter` does, and tells the manager.
+
+    ``core`` is only read, for the number of workers. ``now`` has to be the machine's monotonic clock
+    (``CLOCK_MONOTONIC``): the manager compares it with its own. ``log`` returns the log in use.
+    """
+
+    def __init__(
+        self, environ: Mapping[str, str], core: Core, *, now: Callable[[], float], log: Callable[[], logging.Logger]
+    ) -> None:
+        self._address = environ.get("NOTIFY_SOCKET", "")
+        self._watchdog = _watchdog_interval(environ)
+        self._core = core
+        self._now = now
+        self._log = log
+        self._is_main = True
+        self._phase = Phase.BOOTING
+        self._before_reload = (Phase.BOOTING, 0)
+        self._target = 0
+        self._generation = 0
+        self._note = ""
+        self._said = ""
+        self._unsent: deque[str] = deque(maxlen=16)
+        self._complaints: set[str] = set()
+        self._retry_at: float | None = None
+        self._extend_at: float | None = None
+        self._ping_at: float | None = None
+
+    # What happens
+
+    def occurrence(self, event: Event) -> None:
+        """An event, before anything is decided about it."""
+        if isinstance(event, events.StopRequested):
+            self._stopping()
+
+    def action(self, action: Action) -> None:
+        """A decision."""
+        match action:
+            case actions.WorkersChanged(_, None):
+                self._enter(Phase.BOOTING)
+            case actions.AnnounceReady():
+                self._serving()
+            case actions.ReloadFinished(generation) if self._is_reloading_to(generation):
+                self._serving()
+            case actions.GenerationDropped(generation, failure=failure) if self._is_reloading_to(generation):
+                self._note = f"reload failed: {failure.summary}"
+                self._serving()
+            case actions.BootAbandoned(failure):
+                self._note = f"boot failed: {failure.summary}"
+                self._stopping()
+
+    def reloading(self) -> None:
+        """HUP has come; the configuration is about to be read."""
+        self._note = ""
+        self._before_reload = (self._phase, self._target)
+        if self._phase in (Phase.SERVING, Phase.RELOADING):
+            self._target = self._core.next_generation
+            # The time tells the manager that this is the answer to its signal, and not to the one before.
+            self._enter(Phase.RELOADING, "RELOADING=1", f"MONOTONIC_USEC={int(self._now() * 1_000_000)}")
+
+    def refused(self, reason: object) -> None:
+        """What was read is no configuration: all is as it was, a reload included that was going on already."""
+        self._note = f"reload refused: {reason}"
+        phase, self._target = self._before_reload
+        if phase is Phase.SERVING:
+            self._serving()
+
+    # Upgrades
+
+    def stand_by(self) -> None:
+        """Another arbiter is the main process of the service: say nothing of one's own until `take_over`.
+
+        But keep the watchdog quiet: between the other's `hand_over` and its end nobody else does.
+        """
+        self._is_main = False
+
+    def take_over(self) -> None:
+        """The other arbiter is gone, and this one the main process: say how it is."""
+        if self._is_main:
+            return
+        self._is_main = True
+        match self._phase:
+            case Phase.SERVING:
+                self._enter(Phase.SERVING, "READY=1")
+            case Phase.STOPPING:
+                self._enter(Phase.STOPPING, "STOPPING=1")
+            case _:
+                self._enter(self._phase)
+
+    def hand_over(self, pid: int) -> None:
+        """Name the process that is the main one from now on, and fall silent: the rest is for that one to say.
+
+        The manager ends the whole service with its main process. So this comes before a stop that the other survives,
+        and not before it is certain.
+        """
+        self._say(f"MAINPID={pid}")
+        self._is_main = False
+        self._watchdog, self._ping_at = 0.0, None
+
+    # Time
+
+    def next_deadline(self) -> float | None:
+        """When `tick` will next have something to do, or None."""
+        if not self._address:
+            return None
+        if self._retry_at is not None:
+            return self._retry_at
+        due = [self._extend_at if self._may_extend() else None, self._ping_at if self._is_well() else None]
+        return min((at for at in due if at is not None), default=None)
+
+    def tick(self, now: float) -> None:
+        """Say what is due by ``now``: a status that has changed, that it takes longer, that all is well."""
+        if not self._address or (self._retry_at is not None and now < self._retry_at):
+            return
+        self._flush()
+        self._say_status()
+        if _is_due(self._extend_at, now) and self._may_extend() and self._send(EXTENSION_REQUEST):
+            self._extend_at = now + EXTENSION_INTERVAL
+        if _is_due(self._ping_at, now) and self._is_well() and self._send("WATCHDOG=1"):
+            self._ping_at = now + self._watchdog
+
+    def _may_extend(self) -> bool:
+        """The manager would put its watchdog off as well, which must bark when a reload leaves no worker."""
+        return self._is_main and (self._phase is not Phase.RELOADING or self._is_well())
+
+    def _is_well(self) -> bool:
+        """Somebody serves, or nobody shall: WINCH is an order, and no reason to be killed."""
+        return not self._core.wanted or any(worker.serving for worker in self._core.workers)
+
+    # What is said
+
+    def _is_reloading_to(self, generation: int) -> bool:
+        return self._phase is Phase.RELOADING and self._target == generation
+
+    def _serving(self) -> None:
+        if self._ping_at is None and self._watchdog:
+            self._ping_at = self._now() + self._watchdog
+        self._enter(Phase.SERVING, "READY=1")
+
+    def _stopping(self) -> None:
+        if self._phase is not Phase.STOPPING:
+            self._ping_at = None  # the manager's watchdog ends with STOPPING, and its timeout for stops begins
+            self._enter(Phase.STOPPING, "STOPPING=1")
+
+    def _enter(self, phase: Phase, *lines: str) -> None:
+        self._phase = phase
+        self._extend_at = None if phase is Phase.SERVING else self._now() + EXTENSION_INTERVAL
+        if lines:
+            self._said = self._status()
+            self._say(*lines, f"STATUS={self._said}")
+        else:
+            self._say_status()
+
+    def _say_status(self) -> None:
+        """Unless it has been said. One that cannot be sent now is not kept: there will be a newer one."""
+        status = self._status()
+        if self._address and self._is_main and status != self._said and self._send(f"STATUS={status}"):
+            self._said = status
+
+    def _status(self) -> str:
+        text = "; ".join(filter(None, (self._note, self._state())))
+        return " ".join(text.split())[:LONGEST_STATUS]
+
+    def _state(self) -> str:
+        serving = [worker.generation for worker in self._core.workers if worker.serving]
+        wanted = self._core.wanted
+        match self._phase:
+            case Phase.BOOTING:
+                return f"booting: {len(serving)} of {count(wanted, 'worker')}"
+            case Phase.RELOADING:
+                return f"reloading to generation {self._target}"
+            case Phase.STOPPING:
+                left = sum(worker.has_process for worker in self._core.workers)
+                return f"stopping: {count(left, 'worker')} draining" if left else "stopping"
+            case Phase.SERVING if not wanted:
+                return "standing by: no workers are wanted"
+            case Phase.SERVING:
+                self._generation = max(serving, default=self._generation)
+                there = f"{len(serving)} of " if len(serving) < wanted else ""
+                number = max(len(serving), wanted)
+                return f"serving: {there}{count(number, 'worker')}, generation {self._generation}"
+
+    # The line
+
+    def _say(self, *lines: str) -> None:
+        """Say what must not get lost, in one message: what cannot be sent now is sent as soon as it can be."""
+        if self._address and self._is_main:
+            self._unsent.append("\n".join(lines))
+            self._flush()
+
+    def _flush(self) -> None:
+        self._retry_at = None
+        while self._unsent and self._transmit(self._unsent[0]):
+            self._unsent.popleft()
+
+    def _send(self, message: str) -> bool:
+        """Send it, but not before what has to be said first. False if it could not be sent now."""
+        return self._retry_at is None and self._transmit(message)
+
+    def _transmit(self, message: str) -> bool:
+        """False if another try may succeed; what can never be sent counts as sent, and is complained about once."""
+        name = f"\0{self._address[1:]}" if self._address.startswith("@") else self._address
+        try:
+            # A socket for each message: the manager knows us by the credentials that the kernel adds, and there is
+            # nothing to be closed in children, or to be opened again where the manager was.
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as line:
+                line.setblocking(False)
+                line.sendto(message.encode(errors="replace"), name)
+        except OSError as error:
+            if error.errno in (errno.EAGAIN, errno.ENOBUFS):
+                self._retry_at = self._now() + RETRY
+                return False
+            if str(error) not in self._complaints:
+                self._complaints.add(str(error))
+                self._log().warning("NOTIFY_SOCKET=%s: the service manager cannot be told: %s", self._address, error)
+        return True
+
+
+def _is_due(at: float | None, now: float) -> bool:
+    return at is not None and now >= at
+
+
+def _watchdog_interval(environ: Mapping[str, str]) -> float:
+    """Seconds between two pings: half of what the manager allows (sd_watchdog_enabled(3)). 0 if it expects none."""
+    limit = environ.get("WATCHDOG_USEC", "")
+    if environ.get("WATCHDOG_PID", str(os.getpid())) != str(os.getpid()) or not (limit.isascii() and limit.isdigit()):
+        return 0.0
+    return int(limit) / 2_000_000
