@@ -57,6 +57,8 @@ class Reporter:
         match action:
             case actions.Drain(worker, pid, reason):
                 self._log.info("Draining worker %d (pid %d): %s", worker, pid, reason)
+            case actions.AnnounceStop(seconds):
+                self._log.info("Stopping in %g s (drain_delay): serving on, but not ready any more", seconds)
             case actions.Abort(worker, pid, reason):
                 self._log.critical("WORKER TIMEOUT: aborting worker %d (pid %d): %s", worker, pid, reason)
             case actions.Kill(worker, pid, reason):

@@ -35,7 +35,7 @@ def test_they_win_over_everything(tmp_path: Path) -> None:
         {"LISTEN_FDS": "2"},
         {"LISTEN_PID": OURS, "LISTEN_FDS": "0"},
     ],
-    ids=str,
+    ids=["another process", "another process, rubbish", "rubbish", "nobody", "no sockets"],
 )
 def test_none_were_passed_to_this_process(tmp_path: Path, environ: Mapping[str, str]) -> None:
     assert settings(tmp_path, environ).bind == ["127.0.0.1:1234"]

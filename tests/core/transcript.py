@@ -172,6 +172,10 @@ def say(action: Action) -> str:
             return f"spawn worker {worker}, generation {generation}, slot {slot}"
         case actions.Drain(worker, _, reason):
             return f"TERM worker {worker}: {reason}"
+        case actions.AnnounceStop(seconds):
+            return f"STOPPING in {seconds:g} s"
+        case actions.Seal():
+            return "seal the listeners"
         case actions.Quit(worker):
             return f"QUIT worker {worker}"
         case actions.Abort(worker, _, reason):

@@ -33,6 +33,7 @@ class TypedSettings:
     graceful_timeout: int
     boot_timeout: int
     surge: int
+    drain_delay: int
     upgrade_auto: bool | None
     keepalive: int
     asgi_loop: Literal["auto", "asyncio", "uvloop"]

@@ -151,6 +151,18 @@ class BootAbandoned:
 
 
 @dataclass(frozen=True, slots=True)
+class AnnounceStop:
+    """A graceful stop begins in so many seconds: until then all serve on, while load balancers look elsewhere."""
+
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Seal:
+    """A graceful stop begins: let no new connection in. What waits in the accept queues can still be taken."""
+
+
+@dataclass(frozen=True, slots=True)
 class Exit:
     """Nothing is left to wait for: end the process with ``code``."""
 
@@ -174,5 +186,7 @@ Action = (
     | BackOff
     | LoaderLost
     | BootAbandoned
+    | AnnounceStop
+    | Seal
     | Exit
 )

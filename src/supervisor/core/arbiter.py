@@ -39,6 +39,7 @@ class Arbiter:
         self._jitter = jitter
         self._phase = Phase.NEW
         self._exit_code = 0
+        self._stop_at: float | None = None
         self._workers = WorkerTable()
         self._slots = SlotTable()
         self._generations = Generations(self._do)
@@ -114,7 +115,7 @@ class Arbiter:
             case events.Tick(beats):
                 self._tick(beats, now)
             case events.StopRequested(graceful):
-                self._stop(now, graceful=graceful)
+                self._stop_requested(now, graceful=graceful)
             case events.ReloadRequested(limits):
                 self._reload(limits, now)
             case events.ScaleRequested(delta):
@@ -152,9 +153,21 @@ class Arbiter:
                 self._drop_candidate(Failure("superseded by a request for no workers"), superseded=True)
             self._set_wanted(0)
 
+    def _stop_requested(self, now: float, *, graceful: bool) -> None:
+        """A graceful stop waits for ``drain_delay``; being asked again, it does not."""
+        serving = self._generations.serving
+        delay = serving.limits.drain_delay if serving is not None else 0.0
+        if graceful and delay and self._stop_at is None and self._phase is Phase.RUNNING:
+            self._stop_at = now + delay
+            self._do(actions.AnnounceStop(delay))
+        else:
+            self._stop(now, graceful=graceful)
+
     def _stop(self, now: float, *, graceful: bool) -> None:
         if self.stopping and graceful:
             return
+        if graceful:
+            self._do(actions.Seal())
         self._phase = Phase.STOPPING
         self._generations.stop_all()
         for worker in self._workers:
@@ -331,6 +344,8 @@ class Arbiter:
         late = 0.0 if due is None else now - due
         if late > policy.PAUSED:
             deadlines.give_back(self._workers, self._generations, late + policy.MOMENT)
+        if self._stop_at is not None and self._stop_at <= now:
+            self._stop(now, graceful=True)
         for generation in self._generations.overdue(now):
             limit = generation.limits.boot_timeout
             failure = Failure(f"generation {generation.number} did not load within boot_timeout ({limit:g} s)")

@@ -22,6 +22,7 @@ class Limits:
     graceful_timeout: float = 30.0
     boot_timeout: float = 300.0
     surge: int = 1
+    drain_delay: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

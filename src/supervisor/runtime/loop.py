@@ -145,7 +145,7 @@ class Arbiter:
             environ=self._environ,
             directory=self._directory,
             before_exec=lambda: self._surface.hook("pre_exec", self._surface.server),
-            retire=lambda: self._stop(graceful=True),
+            retire=lambda: self._feed(StopRequested(graceful=True)),
         )
 
     def _start(self) -> bool:
@@ -293,6 +293,8 @@ class Arbiter:
             case actions.GenerationDropped(generation):
                 self._plans.pop(generation)
                 self._use_newest_plan()
+            case actions.Seal():
+                self._holdings.listeners.seal()
             case actions.AnnounceReady():
                 self._upgrade.announce()
             case actions.Exit(code):
@@ -341,9 +343,9 @@ class Arbiter:
         self._log.info("Handling signal: %s", number.name.removeprefix("SIG").lower())
         match number:
             case signal.SIGTERM:
-                self._stop(graceful=True)
+                self._feed(StopRequested(graceful=True))
             case signal.SIGINT | signal.SIGQUIT:
-                self._stop(graceful=False)
+                self._feed(StopRequested(graceful=False))
             case signal.SIGHUP:
                 self._reload()
             case signal.SIGUSR1:
@@ -358,13 +360,6 @@ class Arbiter:
                 self._upgrade.start(self._settings)
             case _:
                 self._log.info("%s ignored", number.name)
-
-    def _stop(self, *, graceful: bool) -> None:
-        if self._upgrade.successor:
-            self._notifier.hand_over(self._upgrade.successor)
-        if graceful and not self._core.stopping:
-            self._holdings.listeners.seal()
-        self._feed(StopRequested(graceful))
 
     def _stand_down(self) -> None:
         if _has_terminal():
@@ -414,6 +409,7 @@ def _limits(settings: Settings) -> Limits:
         graceful_timeout=settings.graceful_timeout,
         boot_timeout=settings.boot_timeout,
         surge=settings.surge,
+        drain_delay=settings.drain_delay,
     )
 
 

@@ -199,6 +199,14 @@ SETTINGS = (
         minimum=1,
         applies=Applies.LIVE,
     ),
+    integer(
+        "drain_delay",
+        WORKERS,
+        "Seconds that all workers serve on after TERM, for load balancers that need time to look elsewhere.",
+        0,
+        "--drain-delay",
+        applies=Applies.LIVE,
+    ),
     switch(
         "upgrade_auto",
         WORKERS,
