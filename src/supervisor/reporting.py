@@ -7,8 +7,8 @@ import signal
 
 from supervisor.core import actions, events
 from supervisor.core.actions import Action
-from supervisor.core.arbiter import describe
 from supervisor.core.events import Failure
+from supervisor.core.status import describe
 from supervisor.runtime.system import HazardFound, Occurrence, StrangerReaped
 
 

@@ -39,7 +39,8 @@ OURS = {
     "max_memory_interval",
     "min_lifetime",
     "surge",
-    "drain_delay", "upgrade_auto",
+    "drain_delay",
+    "upgrade_auto",
 }
 DATA = Path(__file__).parent / "data"
 

@@ -13,8 +13,9 @@ from dataclasses import replace
 
 from supervisor.core import actions, events
 from supervisor.core.actions import Action
-from supervisor.core.arbiter import Arbiter, describe
+from supervisor.core.arbiter import Arbiter
 from supervisor.core.events import Event, Failure, Limits
+from supervisor.core.status import describe
 
 FIRST_PID = 100
 

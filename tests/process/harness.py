@@ -39,7 +39,8 @@ RECORD = re.compile(r"\[(ERROR|CRITICAL)\]")
 ORPHAN_GRACE = 2.0
 """Seconds in which workers of a killed arbiter are gone: promise 8."""
 
-_ports = itertools.count()
+_ports = itertools.cycle(range(15000, 32000))
+_reservations: list[socket.socket] = []
 
 
 @dataclass(frozen=True, slots=True)
@@ -385,17 +386,23 @@ class Service:
 
 
 def free_port() -> int:
-    """A port that no other test takes: below the ephemeral range, and each xdist worker has a range of its own."""
-    worker = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
-    while True:
-        port = 15000 + worker * 1000 + next(_ports) % 1000
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
+    """A port that no other test run on this machine takes: below the ephemeral range, and reserved by name.
+
+    The reservation is an abstract Unix socket (unix(7)), which ends with this process and leaves no file.
+    """
+    for port in _ports:
+        reservation = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        try:
+            reservation.bind(f"\0asgi-supervisor-tests-port-{port}")
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(("0.0.0.0", port))
+        except OSError:
+            reservation.close()
+            continue
+        _reservations.append(reservation)
+        return port
+    raise AssertionError("unreachable: the ports come in a cycle")
 
 
 def _exchange(connection: http.client.HTTPConnection, path: str, body: bytes | None) -> Answer:

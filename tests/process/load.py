@@ -54,7 +54,11 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What is sent: ``body`` bytes in pieces of ``piece``. ``timeout`` bounds a request from its connect to its end."""
+    """What is sent: ``body`` bytes in pieces of ``piece``. ``timeout`` bounds a request from its connect to its end.
+
+    A connection that has been idle for ``max_idle`` seconds is closed instead of used, as connection pools do it: nearer
+    to the server's own limit (two seconds), a close and a request can cross on the wire, and nobody is to blame.
+    """
 
     rate: float
     keep_alive: bool = True
@@ -62,6 +66,7 @@ class Traffic:
     piece: int = 4096
     path: str = "/"
     timeout: float = 20.0
+    max_idle: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +230,7 @@ class Client:
         self.report = Report()
         self._target = target
         self._traffic = traffic
-        self._idle: list[Connection] = []
+        self._idle: list[tuple[float, Connection]] = []
         self._body = b"x" * traffic.body
         method = "POST" if traffic.body else "GET"
         connection = "keep-alive" if traffic.keep_alive else "close"
@@ -248,7 +253,7 @@ class Client:
             under_way.add(task)
             task.add_done_callback(under_way.discard)
         await asyncio.gather(*under_way)
-        for connection in self._idle:
+        for _, connection in self._idle:
             connection.close()
 
     async def _request(self) -> None:
@@ -282,14 +287,14 @@ class Client:
         if response.closes or not self._traffic.keep_alive:
             connection.close()
         else:
-            self._idle.append(connection)
+            self._idle.append((time.monotonic(), connection))
         return response
 
     def _reusable(self) -> Connection | None:
         """The connection that has been idle longest: so all of them stay in use, and closes are met."""
         while self._idle:
-            connection = self._idle.pop(0)
-            if not connection.closed_by_peer():
+            since, connection = self._idle.pop(0)
+            if time.monotonic() - since < self._traffic.max_idle and not connection.closed_by_peer():
                 return connection
             connection.close()
         return None

@@ -120,16 +120,20 @@ def test_after_hup(
 @PRELOAD
 @pytest.mark.parametrize("where", ["import", "startup"])
 def test_a_hang_after_hup_ends_with_boot_timeout(service: StartService, where: str, preload: bool) -> None:
-    site = service().start("--workers", "2", "--boot-timeout", "1", *(["--preload"] if preload else []))
+    site = service()
+    site.write("gunicorn.conf.py", f"workers = 2\npreload_app = {preload}\n")
+    site.start()
     before = site.wait_serving(2)
     site.expect_error(ANY_FAILURE + "|boot_timeout|abort|kill")
     if where == "import":
         site.deploy("2", at_import="time.sleep(3600)")
     else:
         site.deploy("2", startup="await asyncio.sleep(3600)")
+    site.write("gunicorn.conf.py", f"workers = 2\npreload_app = {preload}\nboot_timeout = 1\n")
     site.hup()
     site.wait_log(r"reload failed.*boot_timeout")
     assert site.wait_serving(2, version="1") == before
+    site.write("gunicorn.conf.py", f"workers = 2\npreload_app = {preload}\n")
     restore(site, "3")
     site.hup()
     site.wait_serving(2, version="3")

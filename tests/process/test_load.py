@@ -231,3 +231,10 @@ def test_a_whole_response_is_complete() -> None:
     response = parse(GOOD)
     assert response is not None
     assert (response.status, response.body, response.closes) == (200, BODY, False)
+
+
+async def test_a_connection_that_was_idle_for_long_is_not_used_again() -> None:
+    async with serving(answers) as (target, connections):
+        report = await send(target, Traffic(20, max_idle=0.0), 5)
+    assert not report.lost
+    assert len(connections) == len(report.records)

@@ -37,7 +37,10 @@ if "WATCHDOG_USEC" in os.environ:
 os.execv(sys.executable, [sys.executable, "-m", "supervisor", *sys.argv[2:]])
 """
 
-SEES = "note('environment', names=sorted(name for name in os.environ if name.startswith(('LISTEN', 'NOTIFY', 'WATCHDOG'))))"
+SEES = """
+names = sorted(name for name in os.environ if name.startswith(("LISTEN", "NOTIFY", "WATCHDOG")))
+note("environment", names=names)
+"""
 
 
 class Manager:
@@ -192,6 +195,9 @@ def test_an_upgrade_names_the_new_arbiter(service: StartService, manager: Manage
         site.hup()
         site.wait_serving(1, version="2")
         assert site.get().json()["version"] == "2"
+        site.term()
+        site.wait_until(lambda: not site.running and site.is_gone(), "no process is left")
+    assert manager.messages(new)[-2:] == ["STOPPING=1\nSTATUS=stopping: 1 worker draining", "STATUS=stopping"]
     assert {tuple(event["names"]) for event in site.events("environment")} == {()}
 
 

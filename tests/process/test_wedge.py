@@ -14,7 +14,7 @@ import pytest
 from tests.process.conftest import StartService
 from tests.process.harness import Service
 
-TIMEOUT = 1
+TIMEOUT = 2
 SLACK = 5.0
 """A busy machine's share, on top of the second that the promise leaves between the timeout and the discovery."""
 
@@ -107,7 +107,7 @@ def test_a_long_await_is_no_wedge(service: StartService) -> None:
     """In startup, in a request, in a drain and in shutdown."""
     long = 4 * TIMEOUT
     site = service()
-    site.deploy("1", startup=f"await asyncio.sleep({long})", shutdown=f"await asyncio.sleep({long})")
+    site.deploy("1", startup=f"await asyncio.sleep({long / 2})", shutdown=f"await asyncio.sleep({long / 2})")
     before = site.start("--timeout", str(TIMEOUT)).wait_serving(1)
     assert site.get(f"/sleep/{long}").json()["pid"] in before
     thread_answer: list[int] = []
@@ -124,7 +124,7 @@ def test_a_long_await_is_no_wedge(service: StartService) -> None:
 def test_a_slow_import_is_no_wedge(service: StartService) -> None:
     """An import has `boot_timeout`; the heartbeat begins with the event loop."""
     site = service()
-    site.deploy("1", at_import="time.sleep(3)")
+    site.deploy("1", at_import="time.sleep(4)")
     site.start("--timeout", str(TIMEOUT)).wait_serving(1)
 
 

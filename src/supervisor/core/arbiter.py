@@ -16,7 +16,9 @@ from supervisor.core.capacity import Capacity
 from supervisor.core.events import Event, Failure, Limits
 from supervisor.core.generations import Generation, Generations, Load
 from supervisor.core.lifecycle import Cause, State
+from supervisor.core.readiness import Readiness
 from supervisor.core.slots import SlotTable
+from supervisor.core.status import describe
 from supervisor.core.workers import Worker, WorkerTable
 
 
@@ -43,7 +45,7 @@ class Arbiter:
         self._workers = WorkerTable()
         self._slots = SlotTable()
         self._generations = Generations(self._do)
-        self._ready_announced = False
+        self._readiness = Readiness()
         self._now = 0.0
         self._actions: list[Action] = []
 
@@ -397,8 +399,8 @@ class Arbiter:
             return
         source = candidate or serving
         spawned = self._spawn_from(source, capacity.replacements(now, source.limits.surge), now)
-        if candidate is None and not spawned and not serving.reported:
-            self._report_readiness(serving, capacity, now)
+        if candidate is None and not spawned:
+            self._actions += self._readiness.report(serving, capacity, self.wanted, now)
 
     def _spawn_from(self, generation: Generation | None, slots: list[int], now: float) -> bool:
         if generation is None or generation.load is not Load.LOADED:
@@ -413,21 +415,5 @@ class Arbiter:
             self._do(actions.Spawn(worker.number, generation.number, slot))
         return bool(slots)
 
-    def _report_readiness(self, serving: Generation, capacity: Capacity, now: float) -> None:
-        if not capacity.is_filled():
-            return
-        seconds = now - serving.started_at
-        if self._ready_announced and capacity.is_pure():
-            serving.reported = True
-            self._do(actions.ReloadFinished(serving.number, self.wanted, seconds))
-        elif not self._ready_announced and self.wanted:
-            serving.reported = self._ready_announced = True
-            self._do(actions.AnnounceReady(self.wanted, seconds))
-
     def _do(self, action: Action) -> None:
         self._actions.append(action)
-
-
-def describe(status: int) -> str:
-    """An exit status in words: ``exit code 3``, ``signal 9``."""
-    return f"exit code {status}" if status >= 0 else f"signal {-status}"

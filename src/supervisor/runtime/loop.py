@@ -23,7 +23,6 @@ from supervisor.core.events import (
     Event,
     Failure,
     ForkFailed,
-    Limits,
     LoaderExited,
     LoaderFailed,
     ReloadRequested,
@@ -38,7 +37,7 @@ from supervisor.reporting import Reporter
 from supervisor.runtime import titles
 from supervisor.runtime.heartbeat import default_directory
 from supervisor.runtime.holdings import Holdings
-from supervisor.runtime.linux import set_child_subreaper
+from supervisor.runtime.linux import has_terminal, set_child_subreaper
 from supervisor.runtime.notify import Notifier
 from supervisor.runtime.posix import PosixSystem
 from supervisor.runtime.signals import SignalWakeup
@@ -54,6 +53,7 @@ from supervisor.runtime.system import (
     SuccessorExited,
     SuccessorReady,
     System,
+    limits_of,
 )
 from supervisor.runtime.upgrade import Upgrade
 from supervisor.version import __version__
@@ -207,7 +207,7 @@ class Arbiter:
 
     def _serve(self) -> None:
         # First of all: a hook may have asked for another number of workers already.
-        self._pending.appendleft(Started(_limits(self._settings)))
+        self._pending.appendleft(Started(limits_of(self._settings)))
         self._work_off()
         for occurrence in self._early:
             self._take(occurrence)
@@ -362,7 +362,7 @@ class Arbiter:
                 self._log.info("%s ignored", number.name)
 
     def _stand_down(self) -> None:
-        if _has_terminal():
+        if has_terminal():
             self._log.info("SIGWINCH ignored: with a terminal it says that the window was resized")
         else:
             self._feed(StandDownRequested())
@@ -392,7 +392,7 @@ class Arbiter:
             self._log.warning("The application was given as an object: workers are renewed, but not with new code")
         self._plans[self._core.next_generation] = plan
         self._surface.hook("on_reload", self._surface.server)
-        self._feed(ReloadRequested(_limits(self._settings)))
+        self._feed(ReloadRequested(limits_of(self._settings)))
 
     def _read_again(self) -> Settings:
         if self._inputs is None:
@@ -400,23 +400,3 @@ class Arbiter:
         self._holdings.environment.restore()
         with self._system.around_hooks():
             return load(self._inputs)
-
-
-def _limits(settings: Settings) -> Limits:
-    return Limits(
-        workers=settings.workers,
-        timeout=settings.timeout,
-        graceful_timeout=settings.graceful_timeout,
-        boot_timeout=settings.boot_timeout,
-        surge=settings.surge,
-        drain_delay=settings.drain_delay,
-    )
-
-
-def _has_terminal() -> bool:
-    """Whether this process has a controlling terminal (tty(4))."""
-    try:
-        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY))
-    except OSError:
-        return False
-    return True

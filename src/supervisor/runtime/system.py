@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from supervisor.core.events import Event
+from supervisor.core.events import Event, Limits
 
 if TYPE_CHECKING:
     from supervisor.config.settings import Settings
@@ -70,6 +70,18 @@ class Plan:
 
     settings: Settings
     listeners: Sequence[Listener] = ()
+
+
+def limits_of(settings: Settings) -> Limits:
+    """What the core is to know of the settings."""
+    return Limits(
+        workers=settings.workers,
+        timeout=settings.timeout,
+        graceful_timeout=settings.graceful_timeout,
+        boot_timeout=settings.boot_timeout,
+        surge=settings.surge,
+        drain_delay=settings.drain_delay,
+    )
 
 
 @dataclass(frozen=True, slots=True)

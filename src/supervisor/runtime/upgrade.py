@@ -12,7 +12,7 @@ import signal
 from collections.abc import Callable, Mapping
 
 from supervisor.config.settings import Settings
-from supervisor.core.arbiter import describe
+from supervisor.core.status import describe
 from supervisor.errors import ConfigError
 from supervisor.runtime import handover
 from supervisor.runtime.holdings import Holdings
