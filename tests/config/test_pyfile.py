@@ -179,7 +179,17 @@ def test_a_function_of_the_file_is_no_value_for_a_number(start: Start) -> None:
 
 
 def test_classes_are_values_where_classes_are_wanted(start: Start) -> None:
-    start.write("gunicorn.conf.py", "class worker_class:\n    pass\n\ndef logger_class():\n    return 'a.Logger'\n")
+    start.write(
+        "gunicorn.conf.py",
+        """
+        class worker_class:
+            def __init__(self, context): pass
+            def run(self): return 0
+
+        def logger_class():
+            return 'a.Logger'
+        """,
+    )
     settings = start.load()
     assert settings.worker_class_str == "worker_class"
     assert settings.logger_class == "a.Logger"

@@ -56,7 +56,7 @@ class Target:
 class Traffic:
     """What is sent: ``body`` bytes in pieces of ``piece``. ``timeout`` bounds a request from its connect to its end.
 
-    A connection that has been idle for ``max_idle`` seconds is closed instead of used, as connection pools do it: nearer
+    A connection that has been idle for ``max_idle`` seconds is closed instead of used, as connection pools do: nearer
     to the server's own limit (two seconds), a close and a request can cross on the wire, and nobody is to blame.
     """
 

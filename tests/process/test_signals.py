@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.process.conftest import StartService
@@ -288,3 +289,19 @@ def test_a_hangup_of_the_whole_group_is_one_reload(service: StartService) -> Non
     site.deploy("2")
     os.killpg(site.pid, signal.SIGHUP)
     site.wait_serving(2, version="2")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_whole_group_is_an_order_and_no_accident(service: StartService, number: signal.Signals) -> None:
+    """As a terminal and a service manager send it: the workers may act on it before the arbiter does."""
+    site = service().start("--workers", "3", "--preload")
+    site.wait_serving(3)
+    workers = site.workers()
+    os.kill(site.pid, signal.SIGSTOP)
+    os.killpg(os.getpgid(site.pid), number)
+    site.wait_until(
+        lambda: not any(psutil.Process(pid).status() != "zombie" for pid in workers), "the workers are done"
+    )
+    os.kill(site.pid, signal.SIGCONT)
+    assert site.wait_exit() == 0
+    assert site.log.count("Booting worker") == 3

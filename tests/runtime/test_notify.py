@@ -111,7 +111,8 @@ def test_boot_and_stop(manager: Manager, tmp_path: Path) -> None:
         (0, "STATUS=booting: 0 of 2 workers"),
         (0.15, "STATUS=booting: 1 of 2 workers"),
         (0.15, "READY=1\nSTATUS=serving: 2 workers, generation 1"),
-        (5, "STOPPING=1\nSTATUS=stopping: 2 workers draining"),
+        (5, "STOPPING=1"),
+        (5, "STATUS=stopping: 2 workers draining"),
         (5.05, "STATUS=stopping: 1 worker draining"),
         (5.05, "STATUS=stopping"),
     ]
@@ -146,7 +147,8 @@ def test_a_boot_that_fails(manager: Manager, tmp_path: Path, code: int) -> None:
     system = World(manager, load=lambda _: Failure("no such\ntable", "Traceback", exit_code=code))
     assert run(system, tmp_path) == [
         (0, "STATUS=booting: 0 of 1 worker"),
-        (0.1, "STOPPING=1\nSTATUS=boot failed: no such table; stopping"),
+        (0.1, "STOPPING=1"),
+        (0.1, "STATUS=boot failed: no such table; stopping"),
     ]
 
 
@@ -176,14 +178,15 @@ def test_a_reload_that_fails(manager: Manager, tmp_path: Path) -> None:
     system.at(6, HUP)
     system.at(9, TERM)
     note = "reload failed: cannot import name 'basket'"
-    assert run(system, tmp_path, workers=2)[3:10] == [
+    assert run(system, tmp_path, workers=2)[3:11] == [
         (2, "RELOADING=1\nMONOTONIC_USEC=1002000000\nSTATUS=reloading to generation 2"),
         (2.1, f"READY=1\nSTATUS={note}; serving: 2 workers, generation 1"),
         (4, f"STATUS={note}; serving: 1 of 2 workers, generation 1"),
         (4.05, f"STATUS={note}; serving: 2 workers, generation 1"),
         (6, "RELOADING=1\nMONOTONIC_USEC=1006000000\nSTATUS=reloading to generation 3"),
         (6.25, "READY=1\nSTATUS=serving: 2 workers, generation 3"),
-        (9, "STOPPING=1\nSTATUS=stopping: 2 workers draining"),
+        (9, "STOPPING=1"),
+        (9, "STATUS=stopping: 2 workers draining"),
     ]
 
 
@@ -256,18 +259,39 @@ def test_a_stop_in_the_middle_of_a_reload_is_a_stop(manager: Manager, tmp_path: 
     system.at(2, HUP)
     system.at(2.05, TERM)
     heard = run(system, tmp_path)
-    assert messages(heard)[3:] == ["STOPPING=1\nSTATUS=stopping: 1 worker draining", "STATUS=stopping"]
+    assert messages(heard)[3:] == ["STOPPING=1", "STATUS=stopping: 1 worker draining", "STATUS=stopping"]
 
 
 def test_a_long_drain_asks_for_more_time(manager: Manager, tmp_path: Path) -> None:
     system = World(manager, conduct=lambda _: Conduct(drain_time=12))
     system.at(2, TERM)
     assert run(system, tmp_path)[2:] == [
-        (2, "STOPPING=1\nSTATUS=stopping: 1 worker draining"),
+        (2, "STOPPING=1"),
+        (2, "STATUS=stopping: 1 worker draining"),
         (7, EXTEND),
         (12, EXTEND),
         (14, "STATUS=stopping"),
     ]
+
+
+def test_a_stop_that_waits_for_load_balancers(manager: Manager, tmp_path: Path) -> None:
+    system = World(manager)
+    system.at(2, TERM)
+    assert run(system, tmp_path, drain_delay=7)[2:] == [
+        (2, "STOPPING=1"),
+        (2, "STATUS=stopping: 1 worker still serving"),
+        (7, EXTEND),
+        (9, "STATUS=stopping: 1 worker draining"),
+        (9.05, "STATUS=stopping"),
+    ]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
+def test_a_quick_stop(manager: Manager, tmp_path: Path, number: signal.Signals) -> None:
+    system = World(manager)
+    system.at(2, SignalArrived(number))
+    system.at(2, TERM)
+    assert [message for message in messages(run(system, tmp_path)) if "STOPPING" in message] == ["STOPPING=1"]
 
 
 def test_workers_come_and_go(manager: Manager, tmp_path: Path) -> None:
@@ -454,7 +478,8 @@ def test_an_upgrade_that_fails_is_none_of_the_managers_business(manager: Manager
     system.at(2, USR2)
     system.at(6, TERM)
     assert messages(run(system, tmp_path))[2:] == [
-        "STOPPING=1\nSTATUS=stopping: 1 worker draining",
+        "STOPPING=1",
+        "STATUS=stopping: 1 worker draining",
         "STATUS=stopping",
     ]
 
@@ -474,7 +499,8 @@ def test_a_new_arbiter_speaks_when_the_one_before_is_gone(
         assert run(system, tmp_path) == [
             (10.15, "WATCHDOG=1"),
             (15, "READY=1\nSTATUS=serving: 1 worker, generation 1"),
-            (18, "STOPPING=1\nSTATUS=stopping: 1 worker draining"),
+            (18, "STOPPING=1"),
+            (18, "STATUS=stopping: 1 worker draining"),
             (18.05, "STATUS=stopping"),
         ]
 

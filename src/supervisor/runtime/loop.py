@@ -138,7 +138,13 @@ class Arbiter:
             last_beat=lambda number: self._system.heartbeats().get(number, 0.0),
             around=self._system.around_hooks,
         )
-        self._notifier = Notifier(os.environ, self._core, now=self._system.now, log=lambda: self._log)
+        self._notifier = Notifier(
+            os.environ,
+            self._core,
+            now=self._system.now,
+            log=lambda: self._log,
+            successor=lambda: self._upgrade.successor,
+        )
         self._upgrade = Upgrade(
             self._system,
             self._holdings,

@@ -46,17 +46,25 @@ class Notifier:
     """Observes what happens and what is decided, as `supervisor.reporting.Reporter` does, and tells the manager.
 
     ``core`` is only read, for the number of workers. ``now`` has to be the machine's monotonic clock
-    (``CLOCK_MONOTONIC``): the manager compares it with its own. ``log`` returns the log in use.
+    (``CLOCK_MONOTONIC``): the manager compares it with its own. ``log`` returns the log in use, ``successor`` the pid
+    of a new arbiter (USR2) that is ready to be the service's main process, or 0.
     """
 
     def __init__(
-        self, environ: Mapping[str, str], core: Core, *, now: Callable[[], float], log: Callable[[], logging.Logger]
+        self,
+        environ: Mapping[str, str],
+        core: Core,
+        *,
+        now: Callable[[], float],
+        log: Callable[[], logging.Logger],
+        successor: Callable[[], int] = lambda: 0,
     ) -> None:
         self._address = environ.get("NOTIFY_SOCKET", "")
         self._watchdog = _watchdog_interval(environ)
         self._core = core
         self._now = now
         self._log = log
+        self._successor = successor
         self._is_main = True
         self._phase = Phase.BOOTING
         self._before_reload = (Phase.BOOTING, 0)
@@ -82,6 +90,7 @@ class Notifier:
         match action:
             case actions.WorkersChanged(_, None):
                 self._enter(Phase.BOOTING)
+                self._say_status()
             case actions.AnnounceReady():
                 self._serving()
             case actions.ReloadFinished(generation) if self._is_reloading_to(generation):
@@ -100,7 +109,8 @@ class Notifier:
         if self._phase in (Phase.SERVING, Phase.RELOADING):
             self._target = self._core.next_generation
             # The time tells the manager that this is the answer to its signal, and not to the one before.
-            self._enter(Phase.RELOADING, "RELOADING=1", f"MONOTONIC_USEC={int(self._now() * 1_000_000)}")
+            self._enter(Phase.RELOADING)
+            self._say_with_status("RELOADING=1", f"MONOTONIC_USEC={int(self._now() * 1_000_000)}")
 
     def refused(self, reason: object) -> None:
         """What was read is no configuration: all is as it was, a reload included that was going on already."""
@@ -114,7 +124,7 @@ class Notifier:
     def stand_by(self) -> None:
         """Another arbiter is the main process of the service: say nothing of one's own until `take_over`.
 
-        But keep the watchdog quiet: between the other's `hand_over` and its end nobody else does.
+        But keep the watchdog quiet: when the other has named this one, and drains, nobody else does.
         """
         self._is_main = False
 
@@ -123,23 +133,20 @@ class Notifier:
         if self._is_main:
             return
         self._is_main = True
-        match self._phase:
-            case Phase.SERVING:
-                self._enter(Phase.SERVING, "READY=1")
-            case Phase.STOPPING:
-                self._enter(Phase.STOPPING, "STOPPING=1")
-            case _:
-                self._enter(self._phase)
+        if self._phase is Phase.SERVING:
+            self._say_with_status("READY=1")
+        elif self._phase is Phase.STOPPING:
+            self._say("STOPPING=1")
 
-    def hand_over(self, pid: int) -> None:
+    def _hand_over(self, pid: int) -> None:
         """Name the process that is the main one from now on, and fall silent: the rest is for that one to say.
 
-        The manager ends the whole service with its main process. So this comes before a stop that the other survives,
-        and not before it is certain.
+        The manager ends the whole service with its main process. So this comes before the end of this one, and not
+        before it is certain.
         """
         self._say(f"MAINPID={pid}")
         self._is_main = False
-        self._watchdog, self._ping_at = 0.0, None
+        self._watchdog = 0.0
 
     # Time
 
@@ -179,21 +186,25 @@ class Notifier:
     def _serving(self) -> None:
         if self._ping_at is None and self._watchdog:
             self._ping_at = self._now() + self._watchdog
-        self._enter(Phase.SERVING, "READY=1")
+        self._enter(Phase.SERVING)
+        self._say_with_status("READY=1")
 
     def _stopping(self) -> None:
-        if self._phase is not Phase.STOPPING:
-            self._ping_at = None  # the manager's watchdog ends with STOPPING, and its timeout for stops begins
-            self._enter(Phase.STOPPING, "STOPPING=1")
+        if self._phase is Phase.STOPPING:
+            return
+        self._ping_at = None  # the manager's watchdog ends with STOPPING, and its timeout for stops begins
+        if successor := self._successor():
+            self._hand_over(successor)
+        self._enter(Phase.STOPPING)
+        self._say("STOPPING=1")
 
-    def _enter(self, phase: Phase, *lines: str) -> None:
+    def _enter(self, phase: Phase) -> None:
         self._phase = phase
         self._extend_at = None if phase is Phase.SERVING else self._now() + EXTENSION_INTERVAL
-        if lines:
-            self._said = self._status()
-            self._say(*lines, f"STATUS={self._said}")
-        else:
-            self._say_status()
+
+    def _say_with_status(self, *lines: str) -> None:
+        self._said = self._status()
+        self._say(*lines, f"STATUS={self._said}")
 
     def _say_status(self) -> None:
         """Unless it has been said. One that cannot be sent now is not kept: there will be a newer one."""
@@ -214,6 +225,8 @@ class Notifier:
             case Phase.RELOADING:
                 return f"reloading to generation {self._target}"
             case Phase.STOPPING:
+                if serving:  # the delay before it has not passed
+                    return f"stopping: {count(len(serving), 'worker')} still serving"
                 left = sum(worker.has_process for worker in self._core.workers)
                 return f"stopping: {count(left, 'worker')} draining" if left else "stopping"
             case Phase.SERVING if not wanted:

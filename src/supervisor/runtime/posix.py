@@ -124,8 +124,9 @@ class PosixSystem:
                     arrived += self.signals.drain()
         if signal.SIGCHLD in arrived:
             happened += self._reap()
-        happened += [SignalArrived(number) for number in arrived if number != signal.SIGCHLD]
-        return happened
+        # Orders first: a terminal and a service manager send them to the workers as well, and what these then do
+        # would look like so many accidents to an arbiter that does not know yet.
+        return [*(SignalArrived(number) for number in arrived if number != signal.SIGCHLD), *happened]
 
     def _serve(self, channel: Channel, mask: int) -> None:
         if mask & selectors.EVENT_WRITE:
