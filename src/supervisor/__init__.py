@@ -5,9 +5,10 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from supervisor.errors import AppNotFound, BootError, ConfigError, SupervisorError, UsageError
+from supervisor.errors import ConfigError, SupervisorError
 from supervisor.version import __version__
 
 if TYPE_CHECKING:
@@ -28,13 +29,10 @@ _LAZY = {
 }
 
 __all__ = [
-    "AppNotFound",
     "Arbiter",
-    "BootError",
     "ConfigError",
     "Settings",
     "SupervisorError",
-    "UsageError",
     "Worker",
     "WorkerContext",
     "WorkerFactory",
@@ -48,6 +46,4 @@ def __getattr__(name: str) -> Any:
     """Import on first use: the arbiter must stay small, and needs no worker."""
     if name not in _LAZY:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
-    return getattr(importlib.import_module(_LAZY[name]), name)
+    return getattr(import_module(_LAZY[name]), name)

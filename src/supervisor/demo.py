@@ -11,6 +11,7 @@ import html
 import json
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
@@ -26,12 +27,16 @@ _PAGE = """<!doctype html>
   :root {{ color-scheme: light dark; --line: color-mix(in srgb, currentColor 15%, transparent); }}
   body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 40rem; margin: 4rem auto; padding: 0 1rem; }}
   h1 {{ font-size: 1.4rem; font-weight: 600; margin: 0 0 1.5rem; }}
-  dl {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(8rem, 1fr)); gap: 1px; background: var(--line);
+  dl {{ display: grid; grid-template-columns: repeat(5, 1fr); gap: 1px; background: var(--line);
         border: 1px solid var(--line); border-radius: .6rem; overflow: hidden; margin: 0; }}
   dl div {{ background: Canvas; padding: .8rem 1rem; }}
   dt {{ font-size: .8rem; opacity: .65; }}
   dd {{ margin: 0; font-size: 1.5rem; font-variant-numeric: tabular-nums; }}
   p {{ margin-top: 1.5rem; opacity: .8; }}
+  @media (max-width: 40rem) {{
+    dl {{ grid-template-columns: 1fr; }}
+    dl div {{ display: flex; justify-content: space-between; align-items: baseline; padding: .5rem 1rem; }}
+  }}
 </style>
 <h1>asgi-supervisor is serving</h1>
 <dl>{cells}</dl>
@@ -88,7 +93,7 @@ async def _http(scope: dict[str, Any], receive: Any, send: Any) -> None:
     path = scope["path"].removeprefix(scope.get("root_path", "")) or "/"
     if path == "/":
         cells = "".join(
-            f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(str(value))}</dd></div>"
+            f"<div><dt>{html.escape(name)}</dt><dd>{html.escape(_shown(name, value))}</dd></div>"
             for name, value in facts().items()
         )
         await _reply(send, _PAGE.format(cells=cells), "text/html; charset=utf-8")
@@ -102,6 +107,10 @@ async def _http(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await _reply(send, json.dumps(facts()), "application/json")
     elif path == "/stream":
         await _stream(receive, send)
+    elif path == "/ws":
+        # RFC 9110, section 15.5.22, demands the header fields.
+        headers = [(b"upgrade", b"websocket"), (b"connection", b"upgrade")]
+        await _reply(send, "This is a WebSocket\n", "text/plain; charset=utf-8", status=426, headers=headers)
     else:
         await _reply(send, "Not found\n", "text/plain; charset=utf-8", status=404)
 
@@ -113,10 +122,16 @@ def _seconds(scope: dict[str, Any]) -> float:
         return 1.0
 
 
-async def _reply(send: Any, text: str, content_type: str, status: int = 200) -> None:
+def _shown(name: str, value: Any) -> str:
+    return f"{value} s" if name == "uptime" else "–" if value is None else str(value)
+
+
+async def _reply(
+    send: Any, text: str, content_type: str, status: int = 200, headers: Sequence[tuple[bytes, bytes]] = ()
+) -> None:
     body = text.encode("utf-8")
-    headers = [(b"content-type", content_type.encode("ascii")), (b"content-length", b"%d" % len(body))]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+    described = [(b"content-type", content_type.encode("ascii")), (b"content-length", b"%d" % len(body)), *headers]
+    await send({"type": "http.response.start", "status": status, "headers": described})
     await send({"type": "http.response.body", "body": body})
 
 

@@ -286,6 +286,15 @@ def test_a_stop_that_waits_for_load_balancers(manager: Manager, tmp_path: Path) 
     ]
 
 
+def test_who_gets_ready_while_a_stop_waits_does_not_take_it_back(manager: Manager, tmp_path: Path) -> None:
+    system = World(manager, conduct=lambda birth: Conduct(boot_time=birth.worker * 2 - 1))
+    system.at(2, TERM)
+    system.at(6, TERM)
+    heard = run(system, tmp_path, workers=2, drain_delay=60)
+    assert "Ready: 2 workers serving" in (tmp_path / "error.log").read_text()
+    assert [message for message in messages(heard) if "=1" in message] == ["STOPPING=1"]
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
 def test_a_quick_stop(manager: Manager, tmp_path: Path, number: signal.Signals) -> None:
     system = World(manager)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 
 from supervisor.demo import app
@@ -18,6 +19,7 @@ def test_says_who_answered(start_worker: StartWorker) -> None:
         page = reader.answer()
         assert page.headers["content-type"] == "text/html; charset=utf-8"
         assert str(worker.pid) in page.body.decode()
+        assert re.search(r"<dt>uptime</dt><dd>[\d.]+ s</dd>", page.body.decode())
         client.sendall(request("/json"))
         facts = json.loads(reader.answer().body)
         assert facts | {"uptime": 0} == {
@@ -28,6 +30,12 @@ def test_says_who_answered(start_worker: StartWorker) -> None:
             assert reader.answer().status == 200
         client.sendall(request("/nowhere"))
         assert reader.answer().status == 404
+        client.sendall(request("/ws"))
+        upgrade = reader.answer()
+        assert (upgrade.status, upgrade.headers["upgrade"]) == (426, "websocket")
+        assert "upgrade" in upgrade.headers["connection"]
+        client.sendall(request("/json"))
+        assert reader.answer().status == 200, "the connection goes on"
     worker.signal(signal.SIGTERM)
     assert worker.wait_exit() == 0
     assert worker.log_text() == ""

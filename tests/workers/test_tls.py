@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import resource
 import signal
+import socket
 import ssl
 import time
 from pathlib import Path
@@ -11,6 +14,7 @@ from typing import Any
 import pytest
 import trustme
 
+from supervisor.workers import server
 from tests.workers.apps import app
 from tests.workers.client import Reader, request
 from tests.workers.conftest import RunningWorker, StartWorker
@@ -118,6 +122,74 @@ def test_handshake_under_way_finishes(start_worker: StartWorker, authority: Auth
             data += pump(lambda: tls.read(65536))
         assert b"connection: close" in data
     assert worker.wait_exit() == 0
+
+
+def speak_plainly(client: socket.socket, authority: Authority) -> None:
+    client.sendall(request())
+    while client.recv(4096):
+        pass
+
+
+def say_nothing(client: socket.socket, authority: Authority) -> None:
+    client.shutdown(socket.SHUT_WR)
+    while client.recv(4096):
+        pass
+
+
+def reject_the_certificate(client: socket.socket, authority: Authority) -> None:
+    with pytest.raises(ssl.SSLError):
+        ssl.create_default_context().wrap_socket(client, server_hostname="test")
+
+
+@pytest.mark.parametrize("options", CLASSES)
+def test_a_drain_does_not_wait_for_handshakes_that_failed(
+    start_worker: StartWorker, authority: Authority, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(server, "DRAIN_HEAD", 3600.0)
+    worker = start_worker(app, graceful_timeout=3600, **authority.options, **options)
+    for fail in (speak_plainly, say_nothing, reject_the_certificate):
+        with worker.connect() as client, contextlib.suppress(ConnectionError):
+            fail(client, authority)
+    worker.signal(signal.SIGTERM)
+    assert worker.wait_exit() == 0
+    assert worker.log_text() == ""
+
+
+@pytest.mark.parametrize("options", CLASSES)
+def test_a_drain_waits_for_silent_clients_within_bounds(
+    start_worker: StartWorker, authority: Authority, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(server, "DRAIN_HEAD", 0.2)
+    worker = start_worker(app, graceful_timeout=3600, **authority.options, **options)
+    with worker.connect():
+        worker.signal(signal.SIGTERM)
+        assert worker.wait_exit() == 0
+    assert worker.log_text() == ""
+
+
+@pytest.mark.parametrize("options", CLASSES)
+def test_a_worker_without_a_free_descriptor_accepts_later(
+    start_worker: StartWorker, authority: Authority, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(server, "ACCEPT_PAUSE", 0.05)
+    before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+
+    async def limit(scope: Any, receive: Any, send: Any) -> None:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3 if scope["path"] == "/few" else before, most))
+        await app(scope, receive, send)
+
+    worker = start_worker(limit, asgi_lifespan="off", **authority.options, **options)
+    with authority.connect(worker) as first:
+        answers = Reader(first)
+        first.sendall(request("/few"))
+        answers.answer()
+        with worker.connect() as second:
+            worker.wait_for(lambda: "connections cannot be accepted: Too many open files" in worker.log_text())
+            first.sendall(request("/many"))
+            answers.answer()
+            with authority.context().wrap_socket(second, server_hostname="test") as late:
+                late.sendall(request("/late"))
+                assert Reader(late).answer().body == b"/late"
 
 
 @pytest.mark.parametrize("loop", LOOPS)

@@ -79,6 +79,15 @@ def is_child(pid: int) -> bool:
     return True
 
 
+def has_children() -> bool:
+    """Whether this process has any child that was not reaped."""
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
 def _wait(pid: int) -> int | None:
     try:
         found, status = os.waitpid(pid, os.WNOHANG)

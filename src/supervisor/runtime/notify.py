@@ -72,7 +72,7 @@ class Notifier:
         self._generation = 0
         self._note = ""
         self._said = ""
-        self._unsent: deque[str] = deque(maxlen=16)
+        self._unsent: deque[str] = deque(maxlen=16)  # what is older than that has been taken back long since
         self._complaints: set[str] = set()
         self._retry_at: float | None = None
         self._extend_at: float | None = None
@@ -91,7 +91,7 @@ class Notifier:
             case actions.WorkersChanged(_, None):
                 self._enter(Phase.BOOTING)
                 self._say_status()
-            case actions.AnnounceReady():
+            case actions.AnnounceReady() if self._phase is Phase.BOOTING:  # it may be stopping already, with a delay
                 self._serving()
             case actions.ReloadFinished(generation) if self._is_reloading_to(generation):
                 self._serving()
@@ -132,7 +132,7 @@ class Notifier:
         """The other arbiter is gone, and this one the main process: say how it is."""
         if self._is_main:
             return
-        self._is_main = True
+        self._is_main, self._said = True, ""
         if self._phase is Phase.SERVING:
             self._say_with_status("READY=1")
         elif self._phase is Phase.STOPPING:

@@ -28,7 +28,7 @@ from supervisor.core.events import (
 from supervisor.logs.setup import Logs
 from supervisor.runtime.channel import Channel, Message
 from supervisor.runtime.child import DUMP_SIGNAL
-from supervisor.runtime.children import Children, is_child
+from supervisor.runtime.children import Children, has_children, is_child
 from supervisor.runtime.handover import Handover, pass_on
 from supervisor.runtime.heartbeat import HeartbeatFile
 from supervisor.runtime.loader import Loader
@@ -46,6 +46,9 @@ from supervisor.runtime.system import (
     SuccessorExited,
     SuccessorReady,
 )
+
+LAST_REAP = 0.25
+"""Seconds."""
 
 
 @dataclass(slots=True)
@@ -356,7 +359,17 @@ class PosixSystem:
         return self.children.left_to_hooks()
 
     def close(self) -> None:
+        self._reap_the_rest()
         self._close_everything()
+
+    def _reap_the_rest(self) -> None:
+        """Wait a moment for processes that came to us when a loader was killed in the middle of a fork.
+
+        What the application has left behind may run on: it goes to the next subreaper, or to init.
+        """
+        until = self.now() + LAST_REAP
+        while self.now() < until and has_children():
+            self.wait(until)
 
     def _close_everything(self) -> None:
         self._selector.close()

@@ -11,7 +11,6 @@ import asyncio
 import contextlib
 import socket
 import ssl
-import weakref
 from typing import TYPE_CHECKING, Any, Final
 
 from supervisor.workers import engine
@@ -33,6 +32,7 @@ DRAIN_SWEEP: Final = 0.05
 AFTER_GRACE: Final = 1.8
 CANCELLATION: Final = 0.5
 FLUSH: Final = 0.3
+ACCEPT_PAUSE: Final = 1.0
 
 
 class Server:
@@ -52,7 +52,6 @@ class Server:
         self.accepting: list[socket.socket] = []
         self.listeners: list[socket.socket] = []
         self.accepted: set[asyncio.Task[Any]] = set()
-        self.handshaking: weakref.WeakSet[Any] = weakref.WeakSet()
         self.stopped = asyncio.Event()
         self.stop_time = 0.0
         self._recycling = Recycling(worker.cfg, self.log)
@@ -130,6 +129,8 @@ class Server:
             await self.stopped.wait()
             if self.worker.stop == Stop.GRACEFUL:
                 await self._drain()
+            else:
+                link.say_draining()
             await self._drop()
             await self._shutdown()
             return 0
@@ -155,15 +156,18 @@ class Server:
         self.shared.app_state = self.lifespan.state
         self._prepare_protocols()
         for listener in self.worker.context.listeners:
-            # The loop closes its copy when it stops accepting; with ours we then take what has queued up.
             listener.setblocking(False)
             self.listeners.append(listener)
+            if self.ssl is not None:
+                # A loop's server keeps to itself which handshakes have failed, and a drain waits for the others.
+                self.loop.add_reader(listener, self._accept, listener)
+                continue
+            # The loop closes its copy when it stops accepting; with ours we then take what has queued up.
             accepting = listener.dup()
             self.accepting.append(accepting)
-            server = await self.loop.create_server(
-                self._make_protocol, sock=accepting, ssl=self.ssl, backlog=self.config.backlog
+            self.servers.append(
+                await self.loop.create_server(self._make_protocol, sock=accepting, backlog=self.config.backlog)
             )
-            self.servers.append(server)
         self.worker.booted = True
         self._recycling.started(self.loop.time())
         self.shared.link.say_ready()
@@ -225,8 +229,6 @@ class Server:
                 protocol = DrainingH11Protocol(self.shared, **arguments)
             else:
                 protocol = self.config.http_protocol_class(**arguments)
-        if self.ssl is not None:
-            self.handshaking.add(protocol)
         return protocol
 
     def _upgrade(self, connection: HttpProtocol, data: bytes) -> None:
@@ -255,22 +257,46 @@ class Server:
             server.close()
         for listener in self.listeners:
             self._take_queued(listener)
-            listener.close()
+        self._close_listeners()
 
-    def _take_queued(self, listener: socket.socket) -> None:
-        """Accept what waits in the queue of a listener, at most as much as fits into it."""
+    def _close_listeners(self) -> None:
+        for listener in self.listeners:
+            self.loop.remove_reader(listener)
+            listener.close()
+        self.listeners.clear()
+
+    def _accept(self, listener: socket.socket) -> None:
+        """Take what waits, and pause where that is impossible: the queue would go on telling that something waits."""
+        if problem := self._take_queued(listener):
+            self.log.error("connections cannot be accepted: %s; trying again in %g s", problem.strerror, ACCEPT_PAUSE)
+            self.loop.remove_reader(listener)
+            self.loop.call_later(ACCEPT_PAUSE, self._accept_again, listener)
+
+    def _accept_again(self, listener: socket.socket) -> None:
+        if listener in self.listeners:
+            self.loop.add_reader(listener, self._accept, listener)
+
+    def _take_queued(self, listener: socket.socket) -> OSError | None:
+        """Accept what waits in the queue of a listener, at most as much as fits; return what kept it from doing so."""
         for _ in range(self.config.backlog):
             try:
                 connection, _ = listener.accept()
+            except BlockingIOError:
+                return None
             except ConnectionError:
                 continue
-            except OSError:
-                # EAGAIN: the queue is empty. Anything else (too many files) leaves the rest to the other workers.
-                return
+            except OSError as error:
+                # Too many files are open, most likely. The rest is left to the other workers.
+                return error
             connection.setblocking(False)
             task = self.loop.create_task(self._adopt(connection))
             self.accepted.add(task)
-            task.add_done_callback(self.accepted.discard)
+            task.add_done_callback(self._adopted)
+        return None
+
+    def _adopted(self, task: asyncio.Task[Any]) -> None:
+        self.accepted.discard(task)
+        self.shared.changed.set()
 
     async def _adopt(self, connection: socket.socket) -> None:
         # A client that has gone meanwhile, or whose handshake fails, is no concern of ours.
@@ -321,11 +347,10 @@ class Server:
 
     def _quiet(self) -> bool:
         shared, state = self.shared, self.state
-        if shared.connections or shared.tasks or state.connections or state.tasks or self.accepted:
+        if shared.connections or shared.tasks or state.connections or state.tasks:
             return False
-        # A handshake that failed leaves its protocol to the collector, so it is not waited for without end.
-        waiting = any(protocol.transport is None for protocol in self.handshaking)
-        return not waiting or self.loop.time() > self.stop_time + DRAIN_HEAD
+        # A client that is silent before its handshake gets as long as one that is silent before its request.
+        return not self.accepted or self.loop.time() > self.stop_time + DRAIN_HEAD
 
     def _unknown_connections(self) -> list[Any]:
         """Connections of a protocol class that is not ours, and knows nothing but uvicorn's ``shutdown``."""
@@ -345,15 +370,15 @@ class Server:
         shared.draining = True
         for server in self.servers:
             server.close()
-        for listener in self.listeners:
-            listener.close()
+        self._close_listeners()
         self._close_websockets()
         # Applications that listen for the disconnect end by themselves.
         for _ in range(3):
             await asyncio.sleep(0)
-        tasks = {*shared.tasks, *state.tasks, *self.accepted}
-        if tasks and self.worker.stop != Stop.QUICK:
+        requests = {*shared.tasks, *state.tasks}
+        if requests and self.worker.stop != Stop.QUICK:
             self._report_cancelled()
+        tasks = requests | self.accepted
         for exchange in shared.live:
             exchange.cancelled = True
         for task in tasks:
