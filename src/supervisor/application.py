@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import sys
 import traceback
 from pathlib import Path
@@ -24,16 +25,24 @@ def load_application(target: Any) -> Any:
     Anything that is not a string is taken for the application itself. A factory may be given literal arguments, as
     with gunicorn: ``module:create("production", debug=False)``.
 
-    Raises `AppNotFound` when the module or the attribute does not exist, `BootError` when the module exits or the
-    factory's call cannot be read, and lets through what the import or the factory raises.
+    Raises `AppNotFound` when the module or the attribute does not exist, or cannot be called, or not like this,
+    `BootError` when the module exits, and lets through what the import or the factory raises.
     """
     if not isinstance(target, str):
+        if not callable(target):
+            raise AppNotFound(f"the application is {_kind(target)}, not callable; give the ASGI application or its name")
         return target
     module_name, _, expression = target.partition(":")
     module = _import(module_name, target)
-    if not expression:
-        return _default_attribute(module, target)
-    return _evaluate(module, expression, target)
+    found = _evaluate(module, expression, target) if expression else _default_attribute(module, target)
+    if callable(found):
+        return found
+    if expression.endswith(")"):
+        raise AppNotFound(f"application {target!r}: the factory returned {_kind(found)}, not an ASGI application")
+    raise AppNotFound(
+        f"application {target!r} is {_kind(found)}, not callable; name the ASGI application, or a factory as "
+        f"{module_name}:create()"
+    )
 
 
 def explain(error: BaseException) -> tuple[str, str, int]:
@@ -103,4 +112,31 @@ def _evaluate(module: ModuleType, expression: str, target: str) -> Any:
             raise AppNotFound(
                 f"application {target!r} not found: {path!r} is not in module {module.__name__} ({module.__file__})"
             ) from error
-    return found(*args, **kwargs) if call else found
+    if not call:
+        return found
+    if problem := _unfit(found, args, kwargs):
+        raise AppNotFound(
+            f"application {target!r}: {path} cannot be called like this: {problem}; if it is the application itself, "
+            f"write {target.partition(':')[0]}:{path}"
+        )
+    return found(*args, **kwargs)
+
+
+def _unfit(found: Any, args: list[Any], kwargs: dict[str, Any]) -> str:
+    """Why something cannot be called with these arguments; empty if it can, or if only the call would tell."""
+    if not callable(found):
+        return f"it is {_kind(found)}"
+    try:
+        inspect.signature(found).bind(*args, **kwargs)
+    except TypeError as error:
+        return str(error)
+    except ValueError:  # a callable of C without a signature
+        pass
+    return ""
+
+
+def _kind(found: object) -> str:
+    if found is None:
+        return "None"
+    name = type(found).__name__
+    return f"an {name}" if name[0].lower() in "aeiou" else f"a {name}"

@@ -38,6 +38,6 @@ class BootError(SupervisorError):
 
 
 class AppNotFound(SupervisorError):
-    """The module of the application, or the attribute in it, does not exist."""
+    """The module of the application, or the attribute in it, does not exist, or is no application."""
 
     exit_code = 4

@@ -18,5 +18,5 @@ def run(app: Any, **settings: Any) -> int:
     Raises `supervisor.errors.SupervisorError` when it cannot start.
     """
     sources = {name: f"run({name}=...)" for name in settings}
-    inputs = Inputs(app=app, values=settings, sources=sources, default_files=False)
+    inputs = Inputs(app=app, values=settings, sources=sources, default_files=False, app_source="run(app)")
     return Arbiter(load(inputs), inputs).run()

@@ -514,6 +514,23 @@ def test_a_new_arbiter_speaks_when_the_one_before_is_gone(
         ]
 
 
+def test_a_new_arbiter_that_reloads_when_the_one_before_goes(
+    manager: Manager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    line, other = socket.socketpair()
+    with line, other:
+        for name, value in Handover(1, line.fileno(), {}).environ({}).items():
+            monkeypatch.setenv(name, value)
+        system = World(manager, conduct=lambda birth: Conduct(boot_time=3 if birth.generation == 2 else 0.05))
+        system.at(2, HUP)
+        system.at(4, PredecessorGone())
+        system.at(8, TERM)
+        assert run(system, tmp_path)[:2] == [
+            (4, "STATUS=reloading to generation 2"),
+            (5.15, "READY=1\nSTATUS=serving: 1 worker, generation 2"),
+        ]
+
+
 def test_a_new_arbiter_that_is_told_to_go_again_says_nothing(
     manager: Manager, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

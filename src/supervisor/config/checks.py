@@ -103,8 +103,11 @@ def _worker_class(settings: Settings) -> Iterator[Problem]:
 
 
 def _application(settings: Settings) -> Iterator[Problem]:
-    if isinstance(settings.app, str) and not _APPLICATION.fullmatch(settings.app):
-        yield "wsgi_app", f"names no application: {settings.app!r}; write MODULE:ATTRIBUTE"
+    app = settings.app
+    if isinstance(app, str) and not _APPLICATION.fullmatch(app):
+        yield "wsgi_app", f"names no application: {app!r}; write MODULE:ATTRIBUTE"
+    if app is not None and not isinstance(app, str) and not callable(app):
+        yield "wsgi_app", f"must be MODULE:ATTRIBUTE or an ASGI application, which is callable; {shown(app)} is not"
 
 
 def missing_application(settings: Settings) -> str | None:

@@ -36,8 +36,8 @@ class Inputs:
     """What one start was given. ``load`` finds the same again from it, save for what has changed in the files.
 
     ``app`` is the application as MODULE:ATTRIBUTE or as an object. ``values`` are the settings of the command line
-    or of a launcher, which win over all others; ``sources`` says how each of them was given. ``default_files`` is
-    whether ``gunicorn.conf.py`` and ``pyproject.toml`` are looked for in ``cwd`` where no file is named.
+    or of a launcher, which win over all others; ``app_source`` and ``sources`` say how each of them was given.
+    ``default_files`` is whether ``gunicorn.conf.py`` and ``pyproject.toml`` are looked for in ``cwd`` where no file is named.
     """
 
     app: Any = None
@@ -46,6 +46,7 @@ class Inputs:
     environ: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     cwd: str = field(default_factory=working_directory)
     default_files: bool = True
+    app_source: str = "command line"
 
 
 def load(inputs: Inputs) -> Settings:
@@ -83,8 +84,8 @@ class _Resolution:
         self._report()
         if self.settings.app is None:
             raise UsageError(
-                "No application is named: give it as MODULE:ATTRIBUTE on the command line, or as wsgi_app in the "
-                "configuration file."
+                f"No application is named: give it as MODULE:ATTRIBUTE ({self.inputs.app_source}), or as wsgi_app in "
+                "the configuration file."
             )
         self.settings.warnings.extend(checks.warnings(self.settings))
         return self.settings
@@ -126,7 +127,7 @@ class _Resolution:
 
     def _name_application(self) -> None:
         settings, app = self.settings, self.inputs.app
-        source = "command line"
+        source = self.inputs.app_source
         if app is None:
             app, source = settings.wsgi_app, settings.source("wsgi_app")
         settings.app = app
@@ -137,7 +138,7 @@ class _Resolution:
         """Look at the values together; those that are invalid by themselves have been reported already."""
         for name, problem in checks.problems(self.settings, frozenset(self.invalid)):
             given = name == "wsgi_app" and self.inputs.app is not None
-            self._refuse(name, f"{problem} ({'command line' if given else self.settings.source(name)})")
+            self._refuse(name, f"{problem} ({self.inputs.app_source if given else self.settings.source(name)})")
 
     def _report(self) -> None:
         if len(self.problems) == 1:

@@ -82,6 +82,8 @@ class Arbiter:
         times = [] if due is None else [due]
         if self._phase is Phase.RUNNING and self._slots.some_wait(self._now):
             times += self._capacity().waking_times(self._now)
+        if self._phase is Phase.RUNNING and self._stop_at is not None:
+            times.append(self._stop_at)
         return min(times, default=None)
 
     def handle(self, event: Event, now: float) -> list[Action]:

@@ -146,7 +146,6 @@ class Notifier:
         """
         self._say(f"MAINPID={pid}")
         self._is_main = False
-        self._watchdog = 0.0
 
     # Time
 
