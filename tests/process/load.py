@@ -9,52 +9,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import itertools
 import json
-import socket
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from enum import Enum
 from types import TracebackType
 from typing import Self
 
-CONNECT_AGAIN = 0.005
-"""Seconds between two looks at a Unix socket whose accept queue is full: what a blocking connect waits for."""
+from tests.process.connection import Connection, Failed, Outcome, Response, Target
 
-
-class Outcome(Enum):
-    """How a request ended."""
-
-    ANSWERED = "answered"
-    REFUSED = "refused"
-    RESET_BEFORE = "reset before a byte"
-    RESET_MIDDLE = "reset in the middle"
-    TIMED_OUT = "timed out"
-    WRONG_STATUS = "wrong status"
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where requests go: ``("127.0.0.1", 8000)`` or the path of a Unix socket."""
-
-    address: tuple[str, int] | str
-
-    def socket(self) -> socket.socket:
-        family = socket.AF_UNIX if isinstance(self.address, str) else socket.AF_INET
-        made = socket.socket(family, socket.SOCK_STREAM)
-        made.setblocking(False)
-        if family == socket.AF_INET:
-            made.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return made
+__all__ = ["Client", "Load", "Outcome", "Record", "Report", "Target", "Traffic"]
 
 
 @dataclass(frozen=True, slots=True)
 class Traffic:
-    """What is sent: ``body`` bytes in pieces of ``piece``. ``timeout`` bounds a request from its connect to its end.
+    """What is sent: ``rate`` requests a second, ``limit`` in all where it is not 0, to ``path``.
+
+    The ``body`` goes out in pieces of ``piece`` bytes with ``pause`` seconds before each. ``timeout`` bounds a request
+    from its connect to its end.
 
     A connection that has been idle for ``max_idle`` seconds is closed instead of used, as connection pools do: nearer
     to the server's own limit (two seconds), a close and a request can cross on the wire, and nobody is to blame.
@@ -64,18 +39,24 @@ class Traffic:
     keep_alive: bool = True
     body: int = 0
     piece: int = 4096
+    pause: float = 0.0
     path: str = "/"
+    limit: int = 0
     timeout: float = 20.0
     max_idle: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One request: when (monotonic seconds), how it ended, and what the answer said about its server."""
+    """One request: when (monotonic seconds), how it ended, and what the answer said about its server.
+
+    ``connected``: it went over a connection of its own, or was the first of one that was kept.
+    """
 
     started: float
     ended: float
     outcome: Outcome
+    connected: bool = True
     detail: str = ""
     pid: int = 0
     version: str = ""
@@ -101,126 +82,18 @@ class Report:
         """The slowest answer, in seconds."""
         return max((record.ended - record.started for record in self.records), default=0.0)
 
+    @property
+    def interleaved(self) -> list[Record]:
+        """Answers on new connections that were begun when another one had been refused already."""
+        refusals = [record.ended for record in self.records if record.outcome is Outcome.REFUSED]
+        first = min(refusals, default=float("inf"))
+        answers = (record for record in self.records if record.outcome is Outcome.ANSWERED)
+        return [record for record in answers if record.connected and record.started > first]
+
     def __str__(self) -> str:
         counts = ", ".join(f"{count} {kind}" for kind, count in self.counts.items() if count)
         examples = {record.outcome.value: record.detail for record in self.lost}
         return f"{len(self.records)} requests: {counts}; longest {self.longest:.2f} s {examples or ''}".rstrip()
-
-
-class Failed(Exception):
-    """The request in hand has ended, and not with an answer."""
-
-    def __init__(self, outcome: Outcome, detail: str) -> None:
-        super().__init__(detail)
-        self.outcome = outcome
-        self.detail = detail
-
-
-@dataclass(frozen=True, slots=True)
-class Response:
-    """A whole response."""
-
-    status: int
-    body: bytes
-    closes: bool
-
-
-class Connection:
-    """One client connection, by raw socket calls, so that each failure can be told from the others."""
-
-    def __init__(self, target: Target) -> None:
-        self._target = target
-        self._socket = target.socket()
-        self._loop = asyncio.get_running_loop()
-
-    async def connect(self) -> None:
-        try:
-            if isinstance(self._target.address, str):
-                await self._connect_unix(self._target.address)
-            else:
-                await self._loop.sock_connect(self._socket, self._target.address)
-        except ConnectionResetError as error:
-            raise Failed(Outcome.RESET_BEFORE, f"connect: {error}") from error
-        except OSError as error:
-            raise Failed(Outcome.REFUSED, f"connect: {error}") from error
-
-    async def _connect_unix(self, path: str) -> None:
-        while (code := self._socket.connect_ex(path)) == errno.EAGAIN:
-            await asyncio.sleep(CONNECT_AGAIN)
-        if code:
-            raise OSError(code, errno.errorcode[code])
-
-    def closed_by_peer(self) -> bool:
-        """Whether an idle connection is over: its end, a reset, or bytes that nobody asked for have arrived."""
-        try:
-            self._socket.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
-        return True
-
-    async def exchange(self, head: bytes, body: bytes, piece: int) -> Response:
-        """Send one request and read its response. A server may answer before it has read everything."""
-        try:
-            await self._loop.sock_sendall(self._socket, head)
-            for start in range(0, len(body), piece):
-                await self._loop.sock_sendall(self._socket, body[start : start + piece])
-                await asyncio.sleep(0)
-        except OSError as error:
-            unsent: OSError | None = error
-        else:
-            unsent = None
-        return await self._read(unsent)
-
-    async def _read(self, unsent: OSError | None) -> Response:
-        received = bytearray()
-        while (response := parse(received)) is None:
-            try:
-                data = await self._loop.sock_recv(self._socket, 65536)
-                reason = f"end of file, {unsent}" if unsent else "end of file"
-            except OSError as error:
-                data, reason = b"", str(error)
-            if not data:
-                outcome = Outcome.RESET_MIDDLE if received else Outcome.RESET_BEFORE
-                raise Failed(outcome, f"{reason} after {len(received)} bytes")
-            received += data
-        return response
-
-    def close(self) -> None:
-        self._socket.close()
-
-
-def parse(received: bytes | bytearray) -> Response | None:
-    """The response with a ``Content-Length`` or in chunks, or None while it is not complete."""
-    head, separator, rest = bytes(received).partition(b"\r\n\r\n")
-    if not separator:
-        return None
-    status_line, *lines = head.split(b"\r\n")
-    headers = {name.strip().lower(): value.strip() for name, _, value in (line.partition(b":") for line in lines)}
-    status = int(status_line.split()[1])
-    closes = headers.get(b"connection", b"").lower() == b"close"
-    if headers.get(b"transfer-encoding", b"").lower() == b"chunked":
-        body = _unchunk(rest)
-    else:
-        length = int(headers.get(b"content-length", b"0"))
-        body = rest[:length] if len(rest) >= length else None
-    return None if body is None else Response(status, body, closes)
-
-
-def _unchunk(rest: bytes) -> bytes | None:
-    body = b""
-    while True:
-        size, separator, rest = rest.partition(b"\r\n")
-        if not separator:
-            return None
-        length = int(size.split(b";")[0], 16)
-        if len(rest) < length + 2:
-            return None
-        if length == 0:
-            return body
-        body += rest[:length]
-        rest = rest[length + 2 :]
 
 
 class Client:
@@ -228,6 +101,7 @@ class Client:
 
     def __init__(self, target: Target, traffic: Traffic) -> None:
         self.report = Report()
+        self.connects = 0
         self._target = target
         self._traffic = traffic
         self._idle: list[tuple[float, Connection]] = []
@@ -242,7 +116,7 @@ class Client:
     async def run(self, stop: asyncio.Event) -> None:
         begin = time.monotonic()
         under_way: set[asyncio.Task[None]] = set()
-        for number in itertools.count():
+        for number in range(self._traffic.limit) if self._traffic.limit else itertools.count():
             due = begin + number / self._traffic.rate - time.monotonic()
             if due > 0:
                 with contextlib.suppress(TimeoutError):
@@ -259,9 +133,10 @@ class Client:
     async def _request(self) -> None:
         started = time.monotonic()
         outcome, detail, pid, version = Outcome.ANSWERED, "", 0, ""
+        reused = self._reusable()
         try:
             async with asyncio.timeout(self._traffic.timeout):
-                response = await self._attempt()
+                response = await self._attempt(reused)
         except Failed as failure:
             outcome, detail = failure.outcome, failure.detail
         except TimeoutError:
@@ -271,18 +146,18 @@ class Client:
                 pid, version = self._judge(response)
             except (ValueError, KeyError, TypeError) as error:
                 outcome, detail = Outcome.WRONG_STATUS, f"{response.status} {response.body[:80]!r} ({error!r})"
-        self.report.records.append(Record(started, time.monotonic(), outcome, detail, pid, version))
+        self.report.records.append(Record(started, time.monotonic(), outcome, reused is None, detail, pid, version))
 
-    async def _attempt(self) -> Response:
-        connection = self._reusable()
+    async def _attempt(self, reused: Connection | None) -> Response:
+        connection = reused or Connection(self._target)
         try:
-            if connection is None:
-                connection = Connection(self._target)
+            if reused is None:
                 await connection.connect()
-            response = await connection.exchange(self._head, self._body, self._traffic.piece)
+                self.connects += 1
+                await connection.shake_hands()
+            response = await connection.exchange(self._head, self._body, self._traffic.piece, self._traffic.pause)
         except BaseException:
-            if connection is not None:
-                connection.close()
+            connection.close()
             raise
         if response.closes or not self._traffic.keep_alive:
             connection.close()
@@ -331,12 +206,21 @@ class Load:
     ) -> None:
         self.stop()
 
+    def cease(self) -> None:
+        """Start no more requests."""
+        with contextlib.suppress(RuntimeError):  # the last request has ended, and its loop with it
+            self._loop.call_soon_threadsafe(self._stop.set)
+
     def stop(self) -> Report:
         """Start no more requests, wait for those under way, and tell how all of them ended."""
-        if self._thread.is_alive():
-            self._loop.call_soon_threadsafe(self._stop.set)
-            self._thread.join()
+        self.cease()
+        self._thread.join()
         return self.report
+
+    @property
+    def connects(self) -> int:
+        """How many connections the kernel has made so far, whether or not the server has accepted them."""
+        return sum(client.connects for client in self.clients)
 
     @property
     def report(self) -> Report:

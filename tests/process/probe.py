@@ -99,6 +99,19 @@ class Probe:
             "root_path": scope.get("root_path", ""),
         }
         body = json.dumps(answer).encode()
+        if name == "stream":
+            await self._stream(body, argument, send)
+            return
         headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": body})
+
+    async def _stream(self, body: bytes, argument: str, send: Send) -> None:
+        """The answer in so many pieces, with so many seconds before each: ``/stream/8/0.05``."""
+        pieces, _, seconds = argument.partition("/")
+        size = -(-len(body) // int(pieces))
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"application/json")]})
+        for start in range(0, len(body), size):
+            await asyncio.sleep(float(seconds))
+            await send({"type": "http.response.body", "body": body[start : start + size], "more_body": True})
+        await send({"type": "http.response.body", "body": b""})

@@ -34,6 +34,10 @@ def exit_at_import(site: Service) -> None:
     site.deploy("broken", at_import="sys.exit('no database url')")
 
 
+def server_in_the_module(site: Service) -> None:
+    site.deploy("broken", at_import="import supervisor\nsupervisor.run('app:app')")
+
+
 def missing_attribute(site: Service) -> None:
     site.write("app.py", "application = None\n")
 
@@ -55,6 +59,7 @@ BROKEN_APPLICATIONS = [
     pytest.param(syntax_error, 3, r"SyntaxError", id="syntax error"),
     pytest.param(missing_dependency, 3, r"ModuleNotFoundError.*no_such_dependency", id="missing dependency"),
     pytest.param(exit_at_import, 3, r"exit.*no database url", id="exit at import"),
+    pytest.param(server_in_the_module, 3, r"starts a server itself, at \S+app\.py:\d+,", id="server in the module"),
     pytest.param(missing_attribute, 4, r"'app'.*(not in|no) .*app|app:app", id="missing attribute"),
     pytest.param(missing_module, 4, r"no module named 'app'", id="missing module"),
     pytest.param(failing_lifespan, 3, r"RuntimeError: no such table: users", id="lifespan failure"),

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.process.load import Client, Load, Outcome, Report, Target, Traffic, parse
+from tests.process.certificates import Authority
+from tests.process.connection import Outcome, Target, parse
+from tests.process.load import Client, Load, Report, Traffic
 
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -48,6 +50,27 @@ async def answers_in_chunks(reader: asyncio.StreamReader, writer: asyncio.Stream
     for byte in BODY:
         writer.write(b"1\r\n%c\r\n" % byte)
     writer.write(b"0\r\n\r\n")
+
+
+async def answers_slowly(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await read_request(reader)
+    writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    for byte in BODY:
+        await asyncio.sleep(0.002)
+        writer.write(b"1\r\n%c\r\n" % byte)
+    writer.write(b"0\r\n\r\n")
+
+
+async def ends_a_stream_early(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """All of the body, and not the chunk that says so: the client cannot know."""
+    await read_request(reader)
+    writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n" % (len(BODY), BODY))
+
+
+async def stops_in_a_stream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    await ends_a_stream_early(reader, writer)
+    await writer.drain()
+    await reader.read(-1)
 
 
 async def announces_close(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -104,7 +127,9 @@ async def rejects_early(reader: asyncio.StreamReader, writer: asyncio.StreamWrit
 
 
 @asynccontextmanager
-async def serving(handler: Handler, path: Path | None = None) -> AsyncIterator[tuple[Target, list[int]]]:
+async def serving(
+    handler: Handler, path: Path | None = None, authority: Authority | None = None
+) -> AsyncIterator[tuple[Target, list[int]]]:
     """A server of ``handler``, its target, and a list that grows by one entry per connection."""
     connections: list[int] = []
 
@@ -118,8 +143,8 @@ async def serving(handler: Handler, path: Path | None = None) -> AsyncIterator[t
             writer.close()
 
     if path is None:
-        server = await asyncio.start_server(handle, "127.0.0.1", 0)
-        target = Target(server.sockets[0].getsockname()[:2])
+        server = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=authority and authority.server())
+        target = Target(server.sockets[0].getsockname()[:2], authority and authority.client())
     else:
         server = await asyncio.start_unix_server(handle, path)
         target = Target(str(path))
@@ -138,28 +163,79 @@ async def send(target: Target, traffic: Traffic, requests: int) -> Report:
     return client.report
 
 
-@pytest.mark.parametrize(
+ENDS = pytest.mark.parametrize(
     ("handler", "traffic", "outcome"),
     [
         (answers, Traffic(100), Outcome.ANSWERED),
         (answers, Traffic(100, body=16384), Outcome.ANSWERED),
+        (answers, Traffic(100, body=16384, pause=0.002), Outcome.ANSWERED),
         (answers, Traffic(100, body=16384, keep_alive=False), Outcome.ANSWERED),
         (answers_in_chunks, Traffic(100), Outcome.ANSWERED),
+        (answers_slowly, Traffic(100), Outcome.ANSWERED),
         (announces_close, Traffic(100), Outcome.ANSWERED),
         (resets_at_once, Traffic(100, body=16384), Outcome.RESET_BEFORE),
         (closes_without_answer, Traffic(100), Outcome.RESET_BEFORE),
         (breaks_off, Traffic(100), Outcome.RESET_MIDDLE),
-        (hangs, Traffic(100, timeout=0.2), Outcome.TIMED_OUT),
+        (ends_a_stream_early, Traffic(100), Outcome.RESET_MIDDLE),
+        (stops_in_a_stream, Traffic(100, timeout=0.5), Outcome.TIMED_OUT),
+        (hangs, Traffic(100, timeout=0.5), Outcome.TIMED_OUT),
         (fails, Traffic(100), Outcome.WRONG_STATUS),
         (rejects_early, Traffic(100, body=16384), Outcome.WRONG_STATUS),
         (loses_the_body, Traffic(100, body=16384), Outcome.WRONG_STATUS),
     ],
     ids=lambda value: getattr(value, "__name__", None),
 )
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    return Authority(tmp_path_factory.mktemp("certificates"))
+
+
+@ENDS
 async def test_every_kind_of_end_is_told_from_the_others(handler: Handler, traffic: Traffic, outcome: Outcome) -> None:
     async with serving(handler) as (target, _):
         report = await send(target, traffic, 5)
     assert report.counts == {each.value: len(report.records) if each is outcome else 0 for each in Outcome}, report
+
+
+@ENDS
+async def test_every_kind_of_end_is_told_under_tls(
+    handler: Handler, traffic: Traffic, outcome: Outcome, authority: Authority
+) -> None:
+    async with serving(handler, authority=authority) as (target, _):
+        report = await send(target, traffic, 5)
+    assert report.counts == {each.value: len(report.records) if each is outcome else 0 for each in Outcome}, report
+
+
+async def test_connections_under_tls_are_used_again_while_they_are_open(authority: Authority) -> None:
+    async with serving(answers, authority=authority) as (target, connections):
+        report = await send(target, Traffic(100), 10)
+    assert not report.lost, report
+    assert len(connections) < len(report.records)
+    async with serving(closes_when_idle, authority=authority) as (target, connections):
+        report = await send(target, Traffic(30), 10)
+    assert not report.lost, report
+    assert len(connections) >= 10, "each request had to connect anew"
+
+
+async def test_a_close_under_tls_after_the_request_was_sent_is_a_loss(authority: Authority) -> None:
+    async with serving(closes_unread, authority=authority) as (target, _):
+        report = await send(target, Traffic(50), 10)
+    assert {record.outcome for record in report.lost} == {Outcome.RESET_BEFORE}
+    assert len(report.lost) >= 4, "every second request is lost"
+
+
+async def test_a_server_that_speaks_no_tls_is_a_loss(authority: Authority) -> None:
+    async with serving(closes_without_answer) as (target, _):
+        report = await send(Target(target.address, authority.client()), Traffic(100, timeout=1), 5)
+    assert Outcome.ANSWERED not in {record.outcome for record in report.records}, report
+
+
+async def test_a_limit_ends_the_requests() -> None:
+    async with serving(answers) as (target, _):
+        report = await send(target, Traffic(5000, limit=7), 7)
+    assert len(report.records) == 7
 
 
 async def test_a_closed_port_refuses() -> None:

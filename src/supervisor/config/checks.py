@@ -13,19 +13,18 @@ from supervisor.config.schema import Invalid, Standing
 from supervisor.config.settings import Settings
 from supervisor.config.validators import shown, unmatched
 from supervisor.config.worker_class import validate_name
+from supervisor.logs.facade import LEVELS
 
 Problem = tuple[str, str]
 """The setting, and what is wrong with it, as a clause that begins with a verb."""
-
-LEVELS = ("debug", "info", "warning", "error", "critical")
 
 _APPLICATION = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*(:.+)?", re.DOTALL)
 
 
 def problems(settings: Settings, invalid: Collection[str] = ()) -> Iterator[Problem]:
     """Everything that makes the settings unusable, save for those that are known to be ``invalid`` by themselves."""
-    for check in (_addresses, _files, _environment, _folders, _identity, _worker_class, _application):
-        if check in (_files, _folders) and "chdir" in invalid:
+    for check in _CHECKS:
+        if check in (_files, _certificates, _folders) and "chdir" in invalid:
             continue  # nobody knows where relative names start
         yield from (problem for problem in check(settings) if problem[0] not in invalid)
 
@@ -38,8 +37,6 @@ def warnings(settings: Settings) -> Iterator[str]:
             continue
         without = "has no effect yet" if effect.standing is Standing.LATER else "has no meaning for ASGI"
         yield f"{name} = {shown(value.value)} ({value.source}) {without}: {effect.reason}."
-    if settings.loglevel.lower() not in LEVELS:
-        yield f"loglevel {settings.loglevel!r} ({settings.source('loglevel')}) is no level; info is used."
     for pattern in unmatched(settings.reload_extra_files):
         yield f"reload_extra_files ({settings.source('reload_extra_files')}): {pattern} matches no file now."
 
@@ -61,6 +58,15 @@ def _files(settings: Settings) -> Iterator[Problem]:
             yield from _unreadable(name, settings.path(file), file)
     if settings.keyfile and not settings.certfile:
         yield "keyfile", "needs certfile beside it"
+
+
+def _certificates(settings: Settings) -> Iterator[Problem]:
+    """Not with the hook ``ssl_context``, which may read the files in its own way."""
+    if settings.certfile and settings.settings["ssl_context"].is_default():
+        from supervisor.config import certificates  # the ssl module: only who speaks TLS pays for it
+
+        keyfile, ca_certs = (name and settings.path(name) for name in (settings.keyfile, settings.ca_certs))
+        yield from certificates.problems(settings.path(settings.certfile), keyfile, ca_certs)
 
 
 def _unreadable(name: str, path: str, given: str) -> Iterator[Problem]:
@@ -88,11 +94,20 @@ def _folders(settings: Settings) -> Iterator[Problem]:
 
 def _identity(settings: Settings) -> Iterator[Problem]:
     """A server that was told to give up root and went on as root would be a hole: refuse instead of warning."""
-    current: tuple[tuple[str, Callable[[], int]], ...] = (("user", os.geteuid), ("group", os.getegid))
-    for name, effective in current:
+    current: tuple[tuple[str, Callable[[], int], str], ...] = (
+        ("user", os.geteuid, "as that user"),
+        ("group", os.getegid, "with that group"),
+    )
+    for name, effective, instead in current:
         wanted = settings.settings[name].value
         if wanted != effective():
-            yield name, f"is not supported in this release unless it is the current one ({effective()}), not {wanted}"
+            problem = f"is not supported in this release unless it is the current one ({effective()}), not {wanted}"
+            yield name, f"{problem}; start the program {instead} instead"
+
+
+def _loglevel(settings: Settings) -> Iterator[Problem]:
+    if settings.loglevel.lower() not in LEVELS:
+        yield "loglevel", f"must be one of {', '.join(reversed(LEVELS))}, not {settings.loglevel!r}"
 
 
 def _worker_class(settings: Settings) -> Iterator[Problem]:
@@ -108,6 +123,19 @@ def _application(settings: Settings) -> Iterator[Problem]:
         yield "wsgi_app", f"names no application: {app!r}; write MODULE:ATTRIBUTE"
     if app is not None and not isinstance(app, str) and not callable(app):
         yield "wsgi_app", f"must be MODULE:ATTRIBUTE or an ASGI application, which is callable; {shown(app)} is not"
+
+
+_CHECKS = (
+    _addresses,
+    _files,
+    _certificates,
+    _environment,
+    _folders,
+    _identity,
+    _loglevel,
+    _worker_class,
+    _application,
+)
 
 
 def missing_application(settings: Settings) -> str | None:

@@ -22,7 +22,7 @@ def hook(*parameters: str) -> Callable[[Any], Hook | None]:
             return None
         found = resolve(value)
         if not _accepts(found, len(parameters)):
-            raise Invalid(f"must accept {_counted(parameters)}: {shown(found)} does not")
+            raise Invalid(f"must accept {_counted(parameters)}: {_spelled(found)} does not")
         return found
 
     return validate
@@ -39,7 +39,8 @@ def post_request(value: Any) -> Hook | None:
     for count in (4, 3, 2):
         if _accepts(found, count):
             return found if count == 4 else _shortened(found, count)
-    raise Invalid(f"must accept 4 arguments (worker, req, environ, resp), or the first 2 or 3: {shown(found)} does not")
+    accepted = "4 arguments (worker, req, environ, resp), or the first 2 or 3"
+    raise Invalid(f"must accept {accepted}: {_spelled(found)} does not")
 
 
 def resolve(value: Any) -> Hook:
@@ -72,6 +73,15 @@ def _accepts(found: Hook, count: int) -> bool:
     except ValueError:  # a callable of C without a signature: only the call can tell
         return True
     return True
+
+
+def _spelled(found: Hook) -> str:
+    """A callable as its definition begins, without what its defaults and annotations look like."""
+    name = getattr(found, "__qualname__", None) or type(found).__qualname__
+    try:
+        return f"{name.rpartition('<locals>.')[2]}({', '.join(inspect.signature(found).parameters)})"
+    except (TypeError, ValueError):
+        return f"{name}()"
 
 
 def _counted(parameters: tuple[str, ...]) -> str:

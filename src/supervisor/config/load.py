@@ -37,7 +37,8 @@ class Inputs:
 
     ``app`` is the application as MODULE:ATTRIBUTE or as an object. ``values`` are the settings of the command line
     or of a launcher, which win over all others; ``app_source`` and ``sources`` say how each of them was given.
-    ``default_files`` is whether ``gunicorn.conf.py`` and ``pyproject.toml`` are looked for in ``cwd`` where no file is named.
+    ``default_files`` is whether ``gunicorn.conf.py`` and ``pyproject.toml`` are looked for in ``cwd`` where no file is
+    named.
     """
 
     app: Any = None

@@ -73,6 +73,15 @@ def validate_name(value: Any) -> Any:
     raise Invalid(f"names no worker class: {value!r}; {hint}")
 
 
+def described(value: Any) -> str:
+    """A valid worker class for a message: as it was given, with what really runs where that has another name."""
+    found = validate_name(value)
+    if isinstance(found, type):
+        return f"{found.__module__}.{found.__qualname__}"
+    ours = found in (DEFAULT, H11) and found != value
+    return f"{value} (supervisor's {found.partition(':')[2]})" if ours else str(value)
+
+
 def is_path(name: str) -> bool:
     """Whether ``name`` is spelled as the path of a class, not as the name of an entry point."""
     return _PATH.fullmatch(name) is not None

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from supervisor.errors import ConfigError
+from supervisor.errors import ConfigError, reason
 from supervisor.logs.facade import LEVELS
 
 ERROR: Final = "gunicorn.error"
@@ -226,7 +226,7 @@ def _handler(
         try:
             handler = LogFile(path, owner)
         except OSError as error:
-            raise ConfigError(f"{name} {path!r} cannot be written: {error.strerror or error}") from None
+            raise ConfigError(f"{name} {path!r} cannot be written: {reason(error, path)}") from None
     handler.setFormatter(formatter)
     return handler
 

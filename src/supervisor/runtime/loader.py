@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 
 from supervisor.application import explain, load_application
 from supervisor.logs.setup import Logs
-from supervisor.runtime import titles
+from supervisor.runtime import nesting, titles
 from supervisor.runtime.channel import Channel, Message, as_payload
 from supervisor.runtime.child import Inheritance, become_worker
 from supervisor.runtime.environment import Environment
@@ -63,6 +63,7 @@ class Loader:
         set_parent_death_signal(signal.SIGKILL)
         if os.getppid() != self._arbiter_pid:
             os._exit(0)
+        nesting.mark()
         forget(os.environ)
         titles.set_title("loader", self._settings.proc_name, f"generation {self._generation}")
         try:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 
 from supervisor.config.load import Inputs, load
 from supervisor.config.settings import Settings
+from supervisor.config.worker_class import described
 from supervisor.core import actions
 from supervisor.core.actions import Action
 from supervisor.core.arbiter import Arbiter as Core
@@ -34,7 +35,7 @@ from supervisor.core.events import (
 )
 from supervisor.errors import SupervisorError
 from supervisor.reporting import Reporter
-from supervisor.runtime import titles
+from supervisor.runtime import nesting, titles
 from supervisor.runtime.heartbeat import default_directory
 from supervisor.runtime.holdings import Holdings
 from supervisor.runtime.linux import has_terminal, set_child_subreaper
@@ -100,8 +101,9 @@ class Arbiter:
         """Serve until told to stop, and return the exit code: 0, or 3 or 4 where nothing ever got ready.
 
         Must be called in the main thread, since it handles signals. Raises `SupervisorError` when it cannot start:
-        an address in use, a pidfile of somebody else, a log file that cannot be written.
+        an address in use, a pidfile of somebody else, a log file that cannot be written; `BootError` in a worker.
         """
+        nesting.refuse()
         if threading.current_thread() is not threading.main_thread():
             raise SupervisorError("the arbiter handles signals, so run() must be called in the main thread")
         # Before anything slow: from here on a signal waits for its turn, and none of them ends the process.
@@ -176,7 +178,7 @@ class Arbiter:
         self._surface.server.LISTENERS = listeners
         for listener in listeners:
             log.info("Listening at: %s (%d)", listener.display, os.getpid())
-        log.info("Using worker: %s, %d wanted", settings.worker_class, settings.workers)
+        log.info("Using worker: %s, %d wanted", described(settings.worker_class), settings.workers)
         self._plans[self._core.next_generation] = Plan(settings, listeners)
         self._surface.hook("when_ready", self._surface.server)
         return True
@@ -186,11 +188,14 @@ class Arbiter:
 
         None if it was told to stop meanwhile.
         """
+        said = ""
         for attempt in range(1, BIND_ATTEMPTS):
             try:
                 return self._holdings.listeners.want(self._settings)
             except AddressInUse as error:
-                self._log.warning("%s; trying again in %g s (%d of %d)", error, BIND_PAUSE, attempt, BIND_ATTEMPTS - 1)
+                text = "still in use" if str(error) == said else str(error)
+                self._log.warning("%s; trying again in %g s (%d of %d)", text, BIND_PAUSE, attempt, BIND_ATTEMPTS - 1)
+                said = str(error)
             until = self._system.now() + BIND_PAUSE
             while self._system.now() < until:
                 self._early += self._system.wait(until)

@@ -14,7 +14,7 @@ import tempfile
 from pathlib import Path, PurePath
 from typing import Final
 
-from supervisor.errors import ConfigError
+from supervisor.errors import ConfigError, reason
 
 _LONGEST: Final = 32  # bytes of a pidfile, with room for blanks
 
@@ -43,7 +43,7 @@ class Pidfile:
         try:
             self._fd = self._place(pid)
         except OSError as error:
-            raise ConfigError(f"pidfile {self.path!r} cannot be written: {error.strerror}") from error
+            raise ConfigError(f"pidfile {self.path!r} cannot be written: {reason(error, self.path)}") from error
 
     def release(self) -> None:
         """Remove the file, if it is still ours, and give up the lock. Releasing twice is fine."""

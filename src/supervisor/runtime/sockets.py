@@ -12,9 +12,11 @@ import struct
 from typing import Final
 
 from supervisor.config.addresses import parse
-from supervisor.errors import ConfigError
+from supervisor.errors import ConfigError, reason
 
 _SO_ATTACH_FILTER: Final = 26  # <asm-generic/socket.h>
+
+_UNKNOWN_HOLDER: Final = "; stop whoever listens there, or set another bind"
 
 _DROP_SYN: Final = (  # (code, jump if true, jump if false, operand): classic BPF, <linux/bpf_common.h>
     (0x30, 0, 0, 13),  # load the byte at offset 13 of the TCP header: its flags (RFC 9293, section 3.1)
@@ -166,9 +168,9 @@ def _listen_unix(path: str, bind: str, backlog: int, umask: int) -> Listener:
         try:
             sock.bind(path)
         except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise
-            raise AddressInUse(f"bind = {bind!r}: somebody else has just begun to listen there") from error
+            if error.errno == errno.EADDRINUSE:
+                raise AddressInUse(f"bind = {bind!r}: somebody else has just begun to listen there") from error
+            raise ConfigError(f"bind = {bind!r}: {reason(error, path)}{_advice(error)}") from error
         finally:
             os.umask(before)
         sock.listen(backlog)
@@ -236,7 +238,7 @@ def _tcp_holder(port: int) -> str:
     with contextlib.suppress(psutil.Error, OSError):
         connections = psutil.net_connections("tcp")
         return _name({c.pid for c in connections if c.status == psutil.CONN_LISTEN and c.laddr[1:2] == (port,)})
-    return ""
+    return _UNKNOWN_HOLDER
 
 
 def _unix_holder(path: str) -> str:
@@ -244,7 +246,7 @@ def _unix_holder(path: str) -> str:
 
     with contextlib.suppress(psutil.Error, OSError):
         return _name({c.pid for c in psutil.net_connections("unix") if str(c.laddr) == path})
-    return ""
+    return _UNKNOWN_HOLDER
 
 
 def _name(pids: set[int | None]) -> str:
@@ -253,9 +255,9 @@ def _name(pids: set[int | None]) -> str:
 
     known = [pid for pid in pids if pid]
     if not known:
-        return ""
+        return _UNKNOWN_HOLDER
     pid = min(known)
     if pid == os.getpid():
-        return " by another bind of this process"
+        return " by another bind of this process; take one of the two away"
     command = " ".join(" ".join(psutil.Process(pid).cmdline()).split())  # one line, whatever it was started with
-    return f" by process {pid} ({command[:200]})"
+    return f" by process {pid} ({command[:200]}); stop that one first, or set another bind"

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import json
 import os
 import select
 import signal
+import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import Any, Final, NoReturn
+from typing import Final, NoReturn
 
 from supervisor.application import explain, load_application
 from supervisor.config.settings import Settings
@@ -22,17 +22,19 @@ from supervisor.runtime.linux import set_parent_death_signal
 
 POLL: Final = 0.05
 SLACK: Final = 1.0
-"""Seconds that the process has to write where it hangs, after ``boot_timeout``."""
+"""Seconds after ``boot_timeout`` in which the process says by itself where it hangs."""
 KEPT: Final = 20_000
-"""Characters of the output that are shown when the application does not load."""
+"""Bytes of the output that are shown when the application does not load: the last ones."""
 
 
 def try_out(settings: Settings) -> None:
-    """Find the worker class, load the application and the TLS context, and throw everything away.
+    """Find the worker class, load the application and make the TLS context, all in a process of its own.
 
-    What the application writes is shown only where it does not load. Raises `ConfigError` if it does not, or takes
-    longer than ``boot_timeout``.
+    What is written there is shown only if that fails. The process is killed in the end, with those that it started.
+    Raises `ConfigError` if anything raises, or is not done within ``boot_timeout``.
     """
+    sys.stdout.flush()
+    sys.stderr.flush()
     report_r, report_w = os.pipe()
     output_r, output_w = os.pipe()
     started = time.monotonic()
@@ -41,67 +43,88 @@ def try_out(settings: Settings) -> None:
         _try(settings, report=report_w, output=output_w)
     os.close(report_w)
     os.close(output_w)
-    with _ended(pid) as child:
-        report, output = _listen(child, report_r, output_r, started + settings.boot_timeout + SLACK)
+    try:
+        heard = _listen(pid, report_r, output_r, started + settings.boot_timeout + SLACK)
+    finally:
+        status = _end(pid)
+    report, output = (data + _rest(fd) for fd, data in heard.items())
     os.close(report_r)
     os.close(output_r)
     if report.endswith(b"\n"):
         summary, detail = json.loads(report)
-        if not summary:
-            return
     else:
-        summary, detail = child.death(), ""
-        if time.monotonic() - started >= settings.boot_timeout:
+        summary, detail = f"the process that loads the application ended early ({describe(status)})", ""
+        if time.monotonic() >= started + settings.boot_timeout:
             limit = f"boot_timeout = {settings.boot_timeout} s ({settings.source('boot_timeout')})"
             summary = f"the application was not loaded within {limit}"
-    said = output.decode(errors="replace")[-KEPT:].strip()
-    raise ConfigError(f"It would not start: {summary}", detail="\n".join(filter(None, (detail, said))))
+    if summary:
+        said = output[-KEPT:].decode(errors="replace").strip()
+        raise ConfigError(f"It would not start: {summary}", detail="\n".join(filter(None, (detail, said))))
 
 
-class _Child:
-    """The process, which leads a session of its own."""
-
-    def __init__(self, pid: int) -> None:
-        self._pid = pid
-        self._status: int | None = None
-
-    def has_ended(self) -> bool:
-        if self._status is None:
-            pid, status = os.waitpid(self._pid, os.WNOHANG)
-            self._status = status if pid else None
-        return self._status is not None
-
-    def death(self) -> str:
-        if self._status is None:
-            return "the process that loads the application closed its line"
-        return f"loading the application ended the process ({describe(os.waitstatus_to_exitcode(self._status))})"
-
-    def kill(self) -> None:
-        """It and what it has started. Its number is still its own: it was not waited for, or its group lives on."""
-        for kill in (os.killpg, os.kill):
-            with suppress(ProcessLookupError, PermissionError):
-                if kill is os.killpg or self._status is None:
-                    kill(self._pid, signal.SIGKILL)
-        if self._status is None:
-            os.waitpid(self._pid, 0)
-
-
-@contextmanager
-def _ended(pid: int) -> Iterator[_Child]:
-    child = _Child(pid)
+def _try(settings: Settings, *, report: int, output: int) -> NoReturn:
+    """The process that is thrown away."""
+    summary = detail = ""
     try:
-        yield child
+        os.setsid()
+        set_parent_death_signal(signal.SIGKILL)
+        nesting.mark()
+        for fd in (1, 2):
+            os.dup2(output, fd)
+        faulthandler.enable(file=2)
+        faulthandler.dump_traceback_later(settings.boot_timeout, exit=True, file=2)
+        _load(settings)
+    except BaseException as error:  # noqa: BLE001 - the application may raise anything, SystemExit included
+        summary, detail, _ = explain(error)
+    try:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(Exception):  # the application may have put anything in their place
+                stream.flush()
+        with open(report, "w", encoding="utf-8") as file:
+            file.write(json.dumps([summary, detail]) + "\n")
     finally:
-        child.kill()
+        os._exit(0)
 
 
-def _listen(child: _Child, report: int, output: int, until: float) -> tuple[bytes, bytes]:
-    """What it reported, and what was written meanwhile. Others may hold the pipes open, so their ends mean nothing."""
+def _load(settings: Settings) -> None:
+    from supervisor.workers.registry import resolve
+    from supervisor.workers.tls import build_context
+
+    Environment().apply(settings)
+    resolve(settings.worker_class)
+    load_application(settings.app)
+    build_context(settings)
+
+
+def _listen(pid: int, report: int, output: int, until: float) -> dict[int, bytes]:
+    """What was reported and written until the report was complete, the process ended, or the time was over.
+
+    The process may have started others that hold the pipes open, so their ends are not waited for.
+    """
     heard = {report: b"", output: b""}
-    while True:
-        over = child.has_ended() or time.monotonic() >= until
-        ready = select.select(list(heard), [], [], 0 if over else POLL)[0]
-        for fd in ready:
-            heard[fd] += os.read(fd, 65536)
-        if heard[report].endswith(b"\n") or (over and not any(ready)):
-            return heard[report], heard[output]
+    open_ends = [report, output]
+    while not (heard[report].endswith(b"\n") or _has_ended(pid) or time.monotonic() >= until):
+        for fd in select.select(open_ends, [], [], POLL)[0]:
+            data = os.read(fd, 65536)
+            heard[fd] += data
+            if not data:
+                open_ends.remove(fd)
+        heard[output] = heard[output][-KEPT:]
+    return heard
+
+
+def _rest(fd: int) -> bytes:
+    """What is still in the pipe; its writers are dead."""
+    return os.read(fd, 1 << 20) if select.select([fd], [], [], 0)[0] else b""
+
+
+def _has_ended(pid: int) -> bool:
+    return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+
+
+def _end(pid: int) -> int:
+    """Kill the process and all of its group, and return how it ended."""
+    for kill in (os.kill, os.killpg):
+        with contextlib.suppress(ProcessLookupError):  # it may not lead its group yet
+            kill(pid, signal.SIGKILL)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])

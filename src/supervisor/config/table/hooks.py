@@ -38,7 +38,13 @@ SETTINGS = (
         unset="WorkerAbort",
         applies=_NEW,
     ),
-    callback("pre_exec", HOOKS, "In the arbiter, before USR2 starts a new one.", "server", unset="PreExec"),
+    callback(
+        "pre_exec",
+        HOOKS,
+        "In the process that USR2 has forked, before it becomes the new arbiter.",
+        "server",
+        unset="PreExec",
+    ),
     callback(
         "pre_request", HOOKS, "In the worker, before a request.", "worker", "req", unset="PreRequest", applies=_NEW
     ),

@@ -1,0 +1,89 @@
+"""``--check-config``: what would start, what would not and why, and that nothing is left of the attempt."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import trustme
+
+import supervisor
+
+
+def check(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "supervisor", "--check-config", *arguments]
+    source = str(Path(supervisor.__file__).parent.parent)
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": source, "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, timeout=60)
+
+
+def test_what_would_start(tmp_path: Path) -> None:
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code" / "shop.py").write_text(
+        "import os, sys\nprint('hello'); print('mind the gap', file=sys.stderr)\n"
+        "def create(name): return {'a': print}[name]\napp = create(os.environ['NAME'])\n"
+    )
+    done = check(tmp_path, "shop:app", "--chdir", "code", "-e", "NAME=a", "--threads", "4")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert done.stderr.startswith("Warning: threads = 4 (command line --threads) has no meaning for ASGI: ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "arguments", "first", "then"),
+    [
+        ("", [], "application 'shop:app' not found: 'app' is not in module shop", ""),
+        ("app = 3", [], "application 'shop:app' is an int, not callable", ""),
+        ("print('so far')\nraise ValueError('no url')", [], "ValueError: no url", "so far"),
+        ("raise ValueError('no url')", [], "ValueError: no url", 'shop.py", line 1'),
+        ("import sys; sys.exit('no url')", [], "importing shop ended in sys.exit('no url')", "shop.py"),
+        ("import os; os._exit(9)", [], "the process that loads the application ended early (exit code 9)", ""),
+        ("import os; os.kill(os.getpid(), 9)", [], "ended early (signal 9)", ""),
+        ("import os; os.close(1); os.close(2); raise KeyError(1)", [], "KeyError: 1", "shop.py"),
+        ("app = print", ["-k", "shop:app"], "worker_class 'shop:app' is a builtin_function_or_method, not a class", ""),
+        ("app = print", ["--ciphers", "NONE", "--certfile", "server.pem"], "ciphers 'NONE' cannot be used", ""),
+        ("import supervisor\nsupervisor.run('shop:app')", [], "the application starts a server itself, at ", ""),
+    ],
+)
+def test_what_would_not(tmp_path: Path, text: str, arguments: list[str], first: str, then: str) -> None:
+    (tmp_path / "shop.py").write_text(text)
+    if "server.pem" in arguments:
+        trustme.CA().issue_cert("test").private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
+    done = check(tmp_path, "shop:app", *arguments)
+    assert (done.returncode, done.stdout) == (1, "")
+    line, _, detail = done.stderr.partition("\n")
+    assert line.startswith("Error: ")
+    assert first in line
+    assert then in detail
+
+
+def test_a_hang_is_bounded_and_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text(
+        "import json, os, subprocess, sys, time\n"
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(3600)'])\n"
+        "json.dump([os.getpid(), child.pid], open('pids', 'w'))\n"
+        "time.sleep(3600)\n"
+    )
+    done = check(tmp_path, "shop:app", "--boot-timeout", "1")
+    assert done.returncode == 1
+    line, _, detail = done.stderr.partition("\n")
+    says = "the application was not loaded within boot_timeout = 1 s (command line --boot-timeout)"
+    assert line == f"Error: It would not start: {says}"
+    assert 'shop.py", line 4' in detail, "it says where it hangs"
+    deadline = time.monotonic() + 20
+    while any(map(alive, json.loads((tmp_path / "pids").read_text()))):
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def alive(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
