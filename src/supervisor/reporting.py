@@ -79,7 +79,8 @@ class Reporter:
                 self._failure(f"Reload failed: generation {generation} was dropped, {serving} goes on serving", failure)
             case actions.BackOff(slot, seconds, failures, failure):
                 times = count(failures, "failure")
-                self._failure(f"Slot {slot} waits {seconds:.1f} s after {times} in a row", failure, self._log.warning)
+                text = f"Worker place {slot + 1} waits {seconds:.1f} s after {times} in a row"
+                self._failure(text, failure, self._log.warning)
             case actions.LoaderLost(generation, seconds, failure):
                 text = f"The loader of generation {generation} is gone, its workers serve on; the next one loads"
                 text += f" in {seconds:.1f} s" if seconds else " now"
@@ -97,14 +98,14 @@ class Reporter:
         else:
             self._log.error("%s died (%s)", who, describe(reap.status))
         if last_words:
-            self._log.error("Where worker %d was, as its crash handler saw it:\n%s", reap.worker, last_words)
+            self._log.error("Where worker %d was, as its crash handler saw it:\n%s", reap.worker, last_words.rstrip())
 
     def _failure(self, text: str, failure: Failure, say: object = None) -> None:
         write = say if callable(say) else self._log.error
         known = failure.detail in self._told
         self._told.add(failure.detail)
         if failure.detail and not known:
-            write("%s: %s\n%s", text, failure.summary, failure.detail)
+            write("%s: %s\n%s", text, failure.summary, failure.detail.rstrip())
         else:
             write("%s: %s", text, failure.summary)
 

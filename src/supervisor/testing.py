@@ -25,7 +25,8 @@ from supervisor.core.events import (
     LoaderReady,
     Ready,
 )
-from supervisor.runtime.system import Birth, Occurrence, Plan, Succession, SuccessorExited
+from supervisor.errors import SupervisorError
+from supervisor.runtime.system import Birth, Occurrence, Plan, Rehearsed, Succession, SuccessorExited
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,7 @@ class FakeSystem:
         self.successions: list[Succession] = []
         self.successor = 0
         self.told_predecessor = False
+        self.rehearsals = 0
         self.closed = False
 
     def at(self, seconds: float, occurrence: Occurrence) -> None:
@@ -132,6 +134,20 @@ class FakeSystem:
 
     def heartbeats(self) -> dict[int, float]:
         return {number: self._beat(worker) for number, worker in self.workers.items()}
+
+    def rehearse(self, act: Callable[[], object]) -> None:
+        self.rehearsals += 1
+        number = self.rehearsals
+        try:
+            act()
+        except SupervisorError as error:
+            failure = Failure(str(error), error.detail)
+            self._schedule(0.0, lambda: [Rehearsed(failure)] if number == self.rehearsals else [])
+        else:
+            self._schedule(0.0, lambda: [Rehearsed(None)] if number == self.rehearsals else [])
+
+    def stop_rehearsal(self) -> None:
+        self.rehearsals += 1
 
     def start_successor(self, succession: Succession) -> int:
         self.successor = next(self._pids)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import trustme
 
 from supervisor import cli
 from supervisor.config import flags
+from supervisor.config.schema import Standing
 from supervisor.config.settings import TABLE
 from supervisor.errors import BootError, ConfigError, UsageError
 
@@ -118,6 +120,12 @@ def test_version_and_help(arbiters: list[Any], capsys: pytest.CaptureFixture[str
     assert cli.main(["-h"]) == 0
     text = capsys.readouterr().out
     assert "Worker Processes:" in text
+    assert re.search(r"Logging:.*Accepted, Without Effect:.*--threads.*docs/reference/settings\.md", text, re.DOTALL)
+    idle = text[text.index("Accepted, Without Effect:") :]
+    without = [setting for setting in TABLE.values() if setting.effect.standing is not Standing.WORKS]
+    assert {setting.long_flag for setting in without if setting.flags} <= set(re.findall(r"--[\w-]+", idle))
+    assert not re.search(r"has no (effect yet|meaning)", " ".join(text[: -len(idle)].split()))
+    assert re.search(r"--backlog INT [^[]+\[default: 2048\]", " ".join(text.split()))
     missing = [flag for setting in TABLE.values() for flag in setting.flags if flag not in text]
     assert missing == []
     assert arbiters == []

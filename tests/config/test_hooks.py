@@ -74,8 +74,8 @@ def test_callables_with_one_argument(value: Any) -> None:
 @pytest.mark.parametrize(
     ("name", "value", "message"),
     [
-        ("on_exit", two, r"^must accept 1 argument \(server\): two\(a, b\) does not$"),
-        ("post_fork", one, r"^must accept 2 arguments \(server, worker\): one\(a\) does not$"),
+        ("on_exit", two, r"^must accept 1 argument \(server\): two\(server, worker\) does not$"),
+        ("post_fork", one, r"^must accept 2 arguments \(server, worker\): one\(server\) does not$"),
         ("nworkers_changed", two, r"^must accept 3 arguments \(server, new_value, old_value\)"),
         ("on_exit", demanding, "^must accept 1 argument"),
         ("on_exit", 5, "^must be callable, not 5$"),

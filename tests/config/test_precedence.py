@@ -122,10 +122,12 @@ def test_no_application_is_a_usage_error(start: Start) -> None:
     [
         (None, "No application is named: give it as MODULE:ATTRIBUTE (run(app)), or as wsgi_app"),
         ("", "wsgi_app names no application: ''; write MODULE:ATTRIBUTE (run(app))."),
-        (3, "wsgi_app must be MODULE:ATTRIBUTE or an ASGI application, which is callable; 3 is not (run(app))."),
+        (3, "wsgi_app must be MODULE:ATTRIBUTE or an ASGI application, which is callable; 3 is not (run(app))"),
     ],
 )
-def test_a_program_that_gives_no_application(start: Start, monkeypatch: pytest.MonkeyPatch, app: Any, says: str) -> None:
+def test_a_program_that_gives_no_application(
+    start: Start, monkeypatch: pytest.MonkeyPatch, app: Any, says: str
+) -> None:
     monkeypatch.chdir(start.directory)
     with pytest.raises(SupervisorError) as caught:
         run(app)

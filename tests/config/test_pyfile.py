@@ -217,3 +217,10 @@ def test_values_that_break_when_they_are_looked_at(start: Start) -> None:
     with pytest.raises(ConfigError, match="2 problems") as caught:
         start.load()
     assert "bind cannot be used: RuntimeError: no truth in it (gunicorn.conf.py:7)" in caught.value.detail
+
+
+def test_null_bytes_are_said_once(start: Start) -> None:
+    start.write("x.py", "workers = 1\0")
+    with pytest.raises(ConfigError, match=r"x\.py raised SyntaxError: source code .*null bytes") as caught:
+        start.load(config="x.py")
+    assert caught.value.detail == ""

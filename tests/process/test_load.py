@@ -144,7 +144,7 @@ async def serving(
 
     if path is None:
         server = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=authority and authority.server())
-        target = Target(server.sockets[0].getsockname()[:2], authority and authority.client())
+        target = Target(server.sockets[0].getsockname()[:2], authority.client() if authority else None)
     else:
         server = await asyncio.start_unix_server(handle, path)
         target = Target(str(path))

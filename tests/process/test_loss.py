@@ -6,11 +6,12 @@ streamed ones.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import psutil
@@ -46,7 +47,7 @@ class Site:
     def target(self) -> Target:
         if self.service.socket_path.exists():
             return Target(str(self.service.socket_path))
-        return Target(("127.0.0.1", self.service.port), self.authority and self.authority.client())
+        return Target(("127.0.0.1", self.service.port), self.authority.client() if self.authority else None)
 
     def start(self, *arguments: str, workers: int = 2) -> Service:
         tls = self.authority.options if self.authority else ()
@@ -59,9 +60,9 @@ class Site:
 
 
 @pytest.fixture(params=["tcp", "unix", "tls"])
-def site(request: pytest.FixtureRequest, service: StartService) -> Iterator[Site]:
+def site(request: pytest.FixtureRequest, service: StartService) -> Site:
     made = service(bind="unix" if request.param == "unix" else "tcp")
-    yield Site(made, Authority(made.directory) if request.param == "tls" else None)
+    return Site(made, Authority(made.directory) if request.param == "tls" else None)
 
 
 def wait_served(site: Service, load: Load, count: int = 60) -> None:
@@ -162,20 +163,23 @@ def test_a_stop_answers_or_refuses(site: Site, measured: Measured) -> None:
 def test_a_stop_answers_what_waits_behind_busy_workers(site: Site, measured: Measured) -> None:
     """50 requests are in flight, and 200 connections wait that nobody has accepted, when TERM comes."""
     service = site.start()
-    slow = Load(site.target, Traffic(500, keep_alive=False, path="/sleep/2", limit=50))
-    busy = Load(site.target, Traffic(200, keep_alive=False, path="/block/3"))
+    slow = Load(site.target, Traffic(500, keep_alive=False, path="/sleep/1", limit=50))
+    busy = Load(site.target, Traffic(200, keep_alive=False, path="/block/2"))
     queued = Load(site.target, Traffic(1000, limit=100), Traffic(1000, keep_alive=False, limit=100))
     late = Load(site.target, Traffic(40), Traffic(20, keep_alive=False))
-    with slow, late:
+    with contextlib.ExitStack() as under_way:
+        under_way.enter_context(slow)
         service.wait_until(lambda: len(service.events("sleeping")) >= 50, "50 requests are in flight")
-        with busy:
-            service.wait_until(lambda: blocked(service) == service.workers(), "all workers are busy")
-            busy.cease()
-        with queued:
-            service.wait_until(lambda: queued.connects == 200, "200 connections wait")
-            assert not queued.report.records, "nobody has accepted one"
-            service.stop()
-            wait_served(service, late, 20)
+        under_way.enter_context(late)
+        wait_served(service, late, 5)
+        under_way.enter_context(busy)
+        service.wait_until(lambda: blocked(service) == service.workers(), "all workers are busy")
+        busy.cease()
+        under_way.enter_context(queued)
+        service.wait_until(lambda: queued.connects == 200, "200 connections wait")
+        assert not queued.report.records, "nobody has accepted one"
+        service.stop()
+        service.wait_until(lambda: refusals(late), "new ones are refused")
     reports = {name: load.stop() for name, load in [("slow", slow), ("busy", busy), ("queued", queued), ("late", late)]}
     measured("; ".join(f"{name}: {report}" for name, report in reports.items()))
     for name in ("slow", "busy", "queued"):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -164,6 +165,29 @@ def test_hooks_that_raise_are_reported_and_harm_nothing(tmp_path: Path) -> None:
         assert f"hook {name} " in log
 
 
+@pytest.mark.parametrize("preload", [True, False])
+def test_what_is_imported_is_said_where_a_loader_does_it(tmp_path: Path, preload: bool) -> None:
+    system = term(FakeSystem(), 20)
+    system.at(5, SignalArrived(signal.SIGHUP))
+    assert arbiter(system, tmp_path, preload_app=preload).run() == 0
+    log = log_of(tmp_path)
+    assert ("Loading shop:app (generation 1)" in log) == preload
+    assert ("Loading shop:app (generation 2)" in log) == preload
+
+
+def test_no_workers_wanted_is_said(tmp_path: Path) -> None:
+    assert arbiter(term(FakeSystem(), 5), tmp_path, workers=0).run() == 0
+    assert "No workers are wanted: nothing answers until TTIN adds one" in log_of(tmp_path)
+
+
+def test_a_detail_leaves_no_empty_line(tmp_path: Path) -> None:
+    failure = Failure("it fails", detail="Traceback\n  somewhere\n\n")
+    assert arbiter(FakeSystem(conduct=lambda birth: Conduct(failure=failure)), tmp_path).run() != 0
+    log = log_of(tmp_path)
+    assert "it fails\nTraceback\n  somewhere\n[" in log
+    assert "\n\n" not in log
+
+
 def test_crash_loops_back_off_and_siblings_are_left_alone(tmp_path: Path) -> None:
     def conduct(birth: Birth) -> Conduct:
         failing = birth.slot == 1 and birth.worker > 2
@@ -174,7 +198,7 @@ def test_crash_loops_back_off_and_siblings_are_left_alone(tmp_path: Path) -> Non
     term(system, 60)
     assert arbiter(system, tmp_path, workers=2).run() == 0
     log = log_of(tmp_path)
-    assert "Slot 1 waits" in log
+    assert "Worker place 2 waits" in log
     assert log.count("Booting worker") < 20
     assert log.count("Draining worker 1 ") == 1
 
@@ -196,7 +220,10 @@ def test_an_address_in_use_is_an_error_that_leaves_nothing_behind(tmp_path: Path
         with pytest.raises(SupervisorError, match=f"{port}.*in use"):
             arbiter(FakeSystem(), tmp_path, bind=[f"127.0.0.1:{port}"], pidfile=str(path)).run()
     assert not path.exists()
-    assert log_of(tmp_path).count("trying again") == 5
+    warnings = [line for line in log_of(tmp_path).splitlines() if "trying again" in line]
+    assert len(warnings) == 5
+    assert re.search(rf"\[WARNING\] bind = .*{port}.*in use.*; trying again in 1 s \(1 of 5\)$", warnings[0])
+    assert warnings[1].endswith("[WARNING] still in use; trying again in 1 s (2 of 5)")
 
 
 def test_a_stop_while_it_waits_for_the_address_is_heeded(tmp_path: Path) -> None:

@@ -216,7 +216,7 @@ def test_a_link_to_nowhere_is_refused(path: Path) -> None:
 
 
 def test_a_directory_that_cannot_be_used_is_named(path: Path) -> None:
-    assert "No such file or directory" in refusal(path.parent / "missing" / "service.pid")
+    assert "missing does not exist" in refusal(path.parent / "missing" / "service.pid")
     path.touch()
     assert "Not a directory" in refusal(path / "service.pid")
 

@@ -145,12 +145,13 @@ def test_a_port_in_use_is_refused_with_its_holder(family: str, address: str) -> 
         error = refusal(f"[{address}]:{port}" if ":" in address else f"{address}:{port}")
     assert isinstance(error, AddressInUse)
     assert f"in use by process {pid} ({sys.executable} -c import socket, sys sock =" in str(error)
+    assert str(error).endswith("; stop that one first, or set another bind")
 
 
 def test_two_binds_that_clash_are_named_so() -> None:
     with listening("127.0.0.1:0") as listener:
         error = refusal(f"127.0.0.1:{listener.sock.getsockname()[1]}")
-    assert str(error).endswith("in use by another bind of this process")
+    assert str(error).endswith("in use by another bind of this process; take one of the two away")
 
 
 @pytest.mark.parametrize(
@@ -159,7 +160,7 @@ def test_two_binds_that_clash_are_named_so() -> None:
         ("name.invalid:80", "name.invalid"),
         ("192.0.2.1:0", "no network interface"),
         ("127.0.0.1:http", "port"),
-        ("unix:/nowhere/at/all", "No such file or directory"),
+        ("unix:/nowhere/at/all", "the directory /nowhere/at does not exist"),
         ("unix:/" + "x" * 120, "too long"),
         ("fd://9999", "not an open socket"),
     ],

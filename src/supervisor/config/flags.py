@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 else:
     _ParamType = click.ParamType  # older releases of click have no generic one
 
+_IDLE = "Accepted, Without Effect"
+_SHORT = 32
+"""Characters of a default that is shown."""
+
 _SHORT_WITH_EQUALS = re.compile(r"-[A-Za-z]=.")
 
 
@@ -62,7 +66,8 @@ class SettingsCommand(click.Command):
                 continue
             setting = TABLE.get(parameter.name or "")
             groups.setdefault(_heading(setting), []).append(record)
-        for heading, records in groups.items():
+        idle = groups.pop(_IDLE, [])
+        for heading, records in [*groups.items(), (_IDLE, idle)]:
             with formatter.section(heading):
                 formatter.write_dl(records)
 
@@ -95,7 +100,8 @@ def command(prog: str) -> SettingsCommand:
         ],
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
         help="Serve the ASGI application APP (MODULE:ATTRIBUTE) with supervised workers.",
-        epilog="Settings also come from a configuration file and from the environment: SUPERVISOR_WORKERS and so on.",
+        epilog="Settings also come from a configuration file and from the environment: SUPERVISOR_WORKERS and so on. "
+        "Each is described in docs/reference/settings.md; --print-config shows what is in force.",
     )
 
 
@@ -141,10 +147,24 @@ def _plain(value: Any) -> Any:
 
 
 def _help(setting: Setting) -> str:
-    if setting.effect.standing is Standing.WORKS:
-        return setting.doc
-    return f"{setting.doc} ({setting.effect.standing})"
+    if setting.effect.standing is not Standing.WORKS:
+        return f"{setting.doc} ({setting.effect.standing})"
+    default = _default(setting)
+    return f"{setting.doc} [default: {default}]" if default and len(default) <= _SHORT else setting.doc
+
+
+def _default(setting: Setting) -> str:
+    """The default as one would write it; empty where that is nothing, or a matter of the surroundings."""
+    if setting.kind in (Kind.BOOLEAN, Kind.CALLABLE, Kind.DICT, Kind.CLASS) or setting.default is None:
+        return setting.default_text
+    if setting.kind is Kind.OCTAL:
+        return f"0{setting.default:o}" if setting.default else "0"
+    if setting.kind is Kind.LIST:
+        return setting.default_text or ",".join(setting.default)
+    return setting.default_text or str(setting.default)
 
 
 def _heading(setting: Setting | None) -> str:
-    return "General" if setting is None else setting.group
+    if setting is None:
+        return "General"
+    return setting.group if setting.effect.standing is Standing.WORKS else _IDLE

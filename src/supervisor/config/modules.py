@@ -1,7 +1,8 @@
-"""The user's modules that a configuration file imports are imported anew each time the file is.
+"""The user's modules that the arbiter has imported are imported anew each time the configuration file is run.
 
-HUP re-runs the file in the same process. Its imports would come from ``sys.modules`` and bring old code with them,
-so they are set aside first; where the new load fails, they come back.
+HUP re-runs the file in the same process, and its loaders inherit ``sys.modules``. What the file, or a hook, imported
+would bring old code with it, into the new generation's application too, so it is set aside first; where the new load
+fails, it comes back.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ _baseline: set[str] = set()
 @contextmanager
 def fresh_imports() -> Iterator[None]:
     """Inside, modules that an earlier load imported are imported again. After an exception all is as it was."""
-    if not _imported:
+    if not _baseline:
         _baseline.update(sys.modules)
     old = {name: sys.modules.pop(name) for name in sorted(_stale())}
     kept = set(sys.modules)
@@ -47,10 +48,9 @@ def add_to_path(folder: str) -> None:
 
 
 def _stale() -> set[str]:
-    """The modules that the last load imported, with those that hooks have imported since from the same packages."""
-    packages = {name.partition(".")[0] for name in _imported}
-    later = {name for name in sys.modules if name.partition(".")[0] in packages and name not in _baseline}
-    return {name for name in later | _imported if name in sys.modules}
+    """The user's modules that were imported since the first load, by the file or by hooks."""
+    found = {name for name, module in list(sys.modules.items()) if name not in _baseline and _is_users(name, module)}
+    return found | {name for name in _imported if name in sys.modules}
 
 
 def _new_user_modules(kept: set[str]) -> list[str]:

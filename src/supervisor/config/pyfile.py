@@ -99,8 +99,9 @@ def _failure(error: BaseException, path: str, shown: str) -> ConfigError:
     where = f"{shown}:{line}" if line else shown
     reason = error.msg if isinstance(error, SyntaxError) else _text(error)
     said = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
-    detail = "".join(record.format())
-    return ConfigError(f"The configuration file cannot be used: {where} raised {said}", detail=detail if record.stack or "File " in detail else "")
+    lines = list(record.format())
+    detail = "".join(lines) if len(lines) > 1 else ""  # one line alone would be said twice
+    return ConfigError(f"The configuration file cannot be used: {where} raised {said}", detail=detail)
 
 
 def _text(error: BaseException) -> str:

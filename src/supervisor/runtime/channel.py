@@ -188,6 +188,8 @@ class Channel:
         except BlockingIOError:
             return False
         except OSError as error:
+            if error.errno == errno.ETOOMANYREFS:
+                return False  # too many descriptors are on their way (unix(7)): there is room when some have arrived
             if error.errno not in _PEER_GONE:
                 what = f"a message of {len(packet)} bytes and {len(fds)} descriptors"
                 raise ChannelError(f"cannot send {what}: {error.strerror}") from error

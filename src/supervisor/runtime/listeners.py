@@ -59,7 +59,9 @@ class Listeners:
                 seal(listener)
 
     def close(self) -> None:
-        """Close them all, and take their Unix sockets away."""
+        """Close them all, for whoever else has a copy too, and take their Unix sockets away. Nobody serves any more."""
+        for listener in () if self.shared else self._open.values():
+            listener.stop_listening()
         self.keep_only(())
 
     def close_in_child(self) -> None:

@@ -99,6 +99,8 @@ class Loader:
         # collectors, whose marks would otherwise copy every page (gc.freeze was made for this).
         gc.collect()
         gc.freeze()
+        # Had the import it ignored, nobody could be waited for.
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         return compare(before, Snapshot.take())
 
     def _fork(self, message: Message) -> None:

@@ -49,6 +49,7 @@ from supervisor.runtime.system import (
     Occurrence,
     Plan,
     PredecessorGone,
+    Rehearsed,
     SignalArrived,
     StrangerReaped,
     SuccessorExited,
@@ -93,6 +94,7 @@ class Arbiter:
         self._pending: deque[Event] = deque()
         self._emptied: set[int] = set()
         self._closing = False
+        self._rehearsed_by: float | None = None
         self._exit_code = 0
         self._environ = dict(os.environ) if inputs is None else inputs.environ
         self._directory = os.getcwd() if inputs is None else inputs.cwd
@@ -179,6 +181,8 @@ class Arbiter:
         for listener in listeners:
             log.info("Listening at: %s (%d)", listener.display, os.getpid())
         log.info("Using worker: %s, %d wanted", described(settings.worker_class), settings.workers)
+        if not settings.workers:
+            log.info("No workers are wanted: nothing answers until TTIN adds one")
         self._plans[self._core.next_generation] = Plan(settings, listeners)
         self._surface.hook("when_ready", self._surface.server)
         return True
@@ -204,6 +208,7 @@ class Arbiter:
         return self._holdings.listeners.want(self._settings)
 
     def _clean_up(self) -> None:
+        self._system.stop_rehearsal()
         self._surface.hook("on_exit", self._surface.server)
         self._holdings.release()
         self._system.close()
@@ -224,12 +229,13 @@ class Arbiter:
             self._take(occurrence)
         while not self._core.done:
             deadline = self._core.next_deadline()
-            due = (deadline, self._upgrade.next_deadline, self._notifier.next_deadline())
+            due = (deadline, self._upgrade.next_deadline, self._notifier.next_deadline(), self._rehearsed_by)
             for occurrence in self._system.wait(min((at for at in due if at is not None), default=None)):
                 self._take(occurrence)
             now = self._system.now()
             if deadline is not None and now >= deadline:
                 self._feed(Tick(self._system.heartbeats()))
+            self._give_up_rehearsal(now)
             self._upgrade.tick(now)
             self._notifier.tick(now)
 
@@ -241,6 +247,8 @@ class Arbiter:
                 self._reporter.occurrence(occurrence)
             case SuccessorReady() | SuccessorExited():
                 self._upgrade.notice(occurrence)
+            case Rehearsed(failure):
+                self._rehearsed(failure)
             case PredecessorGone():
                 self._upgrade.notice(occurrence)
                 self._notifier.take_over()
@@ -316,8 +324,11 @@ class Arbiter:
     # Doing
 
     def _start_loader(self, generation: int) -> None:
+        plan = self._plans[generation]
+        if plan.settings.preload_app and isinstance(plan.settings.app, str):
+            self._log.info("Loading %s (generation %d)", plan.settings.app, generation)
         try:
-            self._system.start_loader(generation, self._plans[generation])
+            self._system.start_loader(generation, plan)
         except OSError as error:
             failure = Failure(f"the loader could not be forked: {error.strerror}")
             self._pending += [LoaderFailed(generation, failure), LoaderExited(generation, 1)]
@@ -386,17 +397,40 @@ class Arbiter:
                 self._system.signal_worker(worker.number, signal.SIGUSR1)
 
     def _reload(self) -> None:
+        """HUP. A configuration file is read for trial first, so that one that hangs or crashes harms nobody."""
         if self._core.stopping:
             return
         self._reporter.forget()
         self._notifier.reloading()
+        if self._inputs is None:
+            self._renew()
+            return
+        try:
+            self._system.rehearse(self._read_again)
+        except OSError as error:
+            self._refuse(SupervisorError(f"no process can be forked to read the configuration: {error.strerror}"))
+        else:
+            self._rehearsed_by = self._system.now() + self._settings.boot_timeout
+
+    def _rehearsed(self, failure: Failure | None) -> None:
+        self._rehearsed_by = None
+        if failure is not None:
+            self._refuse(SupervisorError(failure.summary, detail=failure.detail))
+        elif not self._core.stopping:
+            self._renew()
+
+    def _give_up_rehearsal(self, now: float) -> None:
+        if self._rehearsed_by is not None and self._rehearsed_by <= now:
+            self._rehearsed_by = None
+            self._system.stop_rehearsal()
+            limit = self._settings.boot_timeout
+            self._refuse(SupervisorError(f"the configuration was not read within boot_timeout ({limit:g} s)"))
+
+    def _renew(self) -> None:
         try:
             plan = self._holdings.renew(self._read_again())
         except SupervisorError as error:
-            self._holdings.environment.apply(self._settings)
-            detail = f"\n{error.detail}" if error.detail else ""
-            self._log.error("Reload refused, nothing has changed: %s%s", error, detail)
-            self._notifier.refused(error)
+            self._refuse(error)
             return
         self._use(plan.settings)
         if not isinstance(self._settings.app, str):
@@ -404,6 +438,12 @@ class Arbiter:
         self._plans[self._core.next_generation] = plan
         self._surface.hook("on_reload", self._surface.server)
         self._feed(ReloadRequested(limits_of(self._settings)))
+
+    def _refuse(self, error: SupervisorError) -> None:
+        self._holdings.environment.apply(self._settings)
+        detail = f"\n{error.detail.rstrip()}" if error.detail else ""
+        self._log.error("Reload refused, nothing has changed: %s%s", error, detail)
+        self._notifier.refused(error)
 
     def _read_again(self) -> Settings:
         if self._inputs is None:

@@ -7,8 +7,8 @@ import selectors
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -25,6 +25,7 @@ from supervisor.core.events import (
     Ready,
     RetirementWanted,
 )
+from supervisor.core.status import describe
 from supervisor.logs.setup import Logs
 from supervisor.runtime.channel import Channel, Message
 from supervisor.runtime.child import DUMP_SIGNAL
@@ -32,6 +33,7 @@ from supervisor.runtime.children import Children, has_children, is_child
 from supervisor.runtime.handover import Handover, pass_on
 from supervisor.runtime.heartbeat import HeartbeatFile
 from supervisor.runtime.loader import Loader
+from supervisor.runtime.rehearsal import rehearse
 from supervisor.runtime.service_manager import for_successor
 from supervisor.runtime.signals import SignalWakeup
 from supervisor.runtime.system import (
@@ -40,6 +42,7 @@ from supervisor.runtime.system import (
     Occurrence,
     Plan,
     PredecessorGone,
+    Rehearsed,
     SignalArrived,
     StrangerReaped,
     Succession,
@@ -82,6 +85,15 @@ class OtherArbiter:
 
 
 @dataclass(slots=True)
+class Rehearsal:
+    """The process in which something is tried, and what it has said: None for nothing yet."""
+
+    pid: int
+    channel: Channel
+    said: Message | None = None
+
+
+@dataclass(slots=True)
 class PosixSystem:
     """Processes, signals and clock of a Linux machine.
 
@@ -100,6 +112,7 @@ class PosixSystem:
     _unclaimed: dict[int, int] = field(default_factory=dict)
     _successor: OtherArbiter | None = None
     _predecessor: OtherArbiter | None = None
+    _rehearsal: Rehearsal | None = None
 
     def __post_init__(self) -> None:
         self._selector.register(self.signals.fileno(), selectors.EVENT_READ)
@@ -123,6 +136,8 @@ class PosixSystem:
                     happened += self._heed_worker(worker)
                 case OtherArbiter() as other:
                     happened += self._heed_arbiter(other)
+                case Rehearsal() as rehearsal:
+                    self._heed_rehearsal(rehearsal)
                 case _:
                     arrived += self.signals.drain()
         if signal.SIGCHLD in arrived:
@@ -193,6 +208,8 @@ class PosixSystem:
         happened: list[Occurrence] = []
         ended, strangers = self.children.reap()
         for pid, status in ended.items():
+            if self._rehearsal is not None and self._rehearsal.pid == pid:
+                happened.append(self._rehearsed(self._rehearsal, status))
             if self._successor is not None and self._successor.pid == pid:
                 self._drop_channel(self._successor.channel)
                 self._successor = None
@@ -288,6 +305,46 @@ class PosixSystem:
     def heartbeats(self) -> dict[int, float]:
         return {worker.number: worker.heartbeat.last_beat for worker in self._workers.values()}
 
+    # Rehearsal
+
+    def rehearse(self, act: Callable[[], object]) -> None:
+        self.stop_rehearsal()
+        ours, theirs = Channel.pair()
+        with self.signals.held():
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    self.signals.reset_in_child()
+                    ours.close()
+                    self._close_everything()
+                    self.close_in_child()
+                    rehearse(act, theirs)
+                finally:
+                    os._exit(1)
+        theirs.close()
+        self._rehearsal = Rehearsal(pid, ours)
+        self.children.expect(pid)
+        self._selector.register(ours.fileno(), selectors.EVENT_READ, self._rehearsal)
+
+    def stop_rehearsal(self) -> None:
+        if self._rehearsal is not None:
+            _kill(self._rehearsal.pid, signal.SIGKILL)
+            self._drop_channel(self._rehearsal.channel)
+            self._rehearsal = None
+
+    def _heed_rehearsal(self, rehearsal: Rehearsal) -> None:
+        for message in rehearsal.channel.receive():
+            rehearsal.said = message
+        self._watch(rehearsal.channel)
+
+    def _rehearsed(self, rehearsal: Rehearsal, status: int) -> Rehearsed:
+        self._heed_rehearsal(rehearsal)
+        self._drop_channel(rehearsal.channel)
+        self._rehearsal = None
+        if rehearsal.said is None:
+            return Rehearsed(Failure(f"reading the configuration ended the process ({describe(status)})"))
+        return Rehearsed(None if rehearsal.said.kind == "passed" else _failure(rehearsal.said))
+
     # Arbiters before and after this one
 
     def start_successor(self, succession: Succession) -> int:
@@ -356,7 +413,15 @@ class PosixSystem:
             process.heartbeat.close()
 
     def around_hooks(self) -> AbstractContextManager[None]:
-        return self.children.left_to_hooks()
+        return self._around_hooks()
+
+    @contextmanager
+    def _around_hooks(self) -> Iterator[None]:
+        try:
+            with self.children.left_to_hooks():
+                yield
+        finally:
+            self.signals.reassert()
 
     def close(self) -> None:
         self._reap_the_rest()
@@ -381,7 +446,8 @@ class PosixSystem:
     def _channels(self) -> Iterable[Channel]:
         yield from (loader.channel for loader in self._loaders.values())
         yield from (worker.channel for worker in self._workers.values())
-        yield from (other.channel for other in (self._successor, self._predecessor) if other is not None)
+        others = (self._successor, self._predecessor, self._rehearsal)
+        yield from (other.channel for other in others if other is not None)
 
     def _watch(self, channel: Channel) -> None:
         """Wait for what the channel waits for: nothing after its end of file, which would be reported for ever."""

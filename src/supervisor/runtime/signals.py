@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import weakref
 from collections.abc import Iterable, Iterator
 from types import FrameType
 from typing import Any, Final
@@ -46,6 +47,7 @@ class SignalWakeup:
             raise
         self._previous: dict[signal.Signals, Any] = {number: signal.signal(number, self._note) for number in signals}
         self._previous[signal.SIGPIPE] = signal.signal(signal.SIGPIPE, signal.SIG_IGN)
+        _in_charge.add(self)
 
     def fileno(self) -> int:
         """The descriptor that is readable when signals have arrived. -1 once closed."""
@@ -75,8 +77,16 @@ class SignalWakeup:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
+    def reassert(self) -> None:
+        """Put back what code of the user may have changed: handlers, the wake-up descriptor, the mask."""
+        for number in self._previous:
+            signal.signal(number, signal.SIG_IGN if number == signal.SIGPIPE else self._note)
+        signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, self._previous)
+
     def restore(self) -> None:
         """Put back what was there before."""
+        _in_charge.discard(self)
         for number, handler in self._previous.items():
             # None is a handler that was not installed from Python, and cannot be put back from there.
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
@@ -86,8 +96,12 @@ class SignalWakeup:
     def reset_in_child(self) -> None:
         """Default dispositions and an empty mask in a process that was just forked; nothing is shared any more.
 
-        SIGPIPE stays ignored, as in every Python process.
+        SIGPIPE stays ignored, as in every Python process. Called for every fork, those of hooks included: a signal to
+        such a child would otherwise reach the arbiter, through the pipe that both share. May be repeated.
         """
+        _in_charge.discard(self)
+        if self._reader == -1:
+            return
         signal.set_wakeup_fd(-1)
         for number in self._previous:
             signal.signal(number, signal.SIG_IGN if number == signal.SIGPIPE else signal.SIG_DFL)
@@ -109,3 +123,14 @@ class SignalWakeup:
             os.close(self._reader)
             os.close(self._writer)
             self._reader = self._writer = -1
+
+
+_in_charge: weakref.WeakSet[SignalWakeup] = weakref.WeakSet()
+
+
+def _reset_in_child() -> None:
+    for wakeup in list(_in_charge):
+        wakeup.reset_in_child()
+
+
+os.register_at_fork(after_in_child=_reset_in_child)

@@ -65,6 +65,15 @@ class Listener:
         """As of the socket: hooks written for gunicorn ask its listeners for it."""
         return self.sock.getsockname()
 
+    def stop_listening(self) -> None:
+        """End it for everybody who has a copy, children of the application included; its queue must be empty.
+
+        What waits in the queue of a TCP socket is reset (shutdown(2)). A socket that others use as well is left alone.
+        """
+        if not self.inherited and self.fileno() != -1:
+            with contextlib.suppress(OSError):
+                self.sock.shutdown(socket.SHUT_RD)
+
     def close(self) -> None:
         """Close it, and before that remove the Unix socket's file if it is still the one made here. May be repeated."""
         self.unlink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Any
@@ -45,9 +46,11 @@ class Surface:
 
     def hook(self, name: str, *args: Any) -> None:
         """Run a hook, if there is one; then act on what it wrote to ``server.num_workers``."""
-        before = self.server.num_workers
+        before, threads = self.server.num_workers, threading.active_count()
         with self._around():
             run_hook(self._log, self.server.cfg, name, *args)
+        if threading.active_count() > threads:
+            self._log.warning("hook %s left a thread running in the arbiter: it will not be there after a fork", name)
         wanted, self.server.num_workers = self.server.num_workers, before
         if wanted != before and isinstance(wanted, int):
             self._scale(wanted - before)

@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from supervisor.core.events import Event, Limits
+from supervisor.core.events import Event, Failure, Limits
 
 if TYPE_CHECKING:
     from supervisor.config.settings import Settings
@@ -61,7 +61,23 @@ class PredecessorGone:
     """The arbiter that this one is to replace is gone."""
 
 
-Occurrence = Event | SignalArrived | HazardFound | StrangerReaped | SuccessorReady | SuccessorExited | PredecessorGone
+@dataclass(frozen=True, slots=True)
+class Rehearsed:
+    """The rehearsal is over. ``failure`` is None if it went well."""
+
+    failure: Failure | None
+
+
+Occurrence = (
+    Event
+    | SignalArrived
+    | HazardFound
+    | StrangerReaped
+    | SuccessorReady
+    | SuccessorExited
+    | PredecessorGone
+    | Rehearsed
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +144,15 @@ class System(Protocol):
 
     def heartbeats(self) -> dict[int, float]:
         """The last heartbeat of each worker, 0 where its event loop does not run."""
+
+    def rehearse(self, act: Callable[[], object]) -> None:
+        """Do ``act`` in a process that is thrown away; `Rehearsed` follows. One that is under way is given up.
+
+        Raises `OSError` if the process cannot be forked.
+        """
+
+    def stop_rehearsal(self) -> None:
+        """Kill the rehearsal, if one is under way. Nothing more is heard of it."""
 
     def start_successor(self, succession: Succession) -> int:
         """Start a new arbiter and return its pid. `SuccessorReady` may follow, `SuccessorExited` will.

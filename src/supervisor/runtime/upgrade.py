@@ -96,6 +96,9 @@ class Upgrade:
         if self._predecessor:
             self._log.warning("USR2 ignored: the arbiter before (pid %d) has not gone yet", self._predecessor)
             return
+        if settings.upgrade_auto and os.getpid() == 1:
+            self._log.warning("USR2 ignored: this is PID 1, and the container ends with it; replace the container")
+            return
         succession = Succession(
             command=handover.command(),
             environ=self._environ,

@@ -127,6 +127,9 @@ class Worker:
     def init_process(self) -> None:
         """Load the application and call the hook ``post_worker_init``. Overrides call it last."""
         self.load_wsgi()
+        # Once more: an application that took signals for itself at its import would not hear that it is to stop.
+        # Handlers that the hook wraps around ours stay.
+        self.init_signals()
         run_hook(self.error_log, self.cfg, "post_worker_init", self)
 
     def load_wsgi(self) -> None:

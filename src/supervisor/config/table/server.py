@@ -302,14 +302,16 @@ SETTINGS = (
     switch(
         "check_config",
         DEBUGGING,
-        "Check the configuration, say what is wrong and exit: 0 when all is well, 1 when not.",
+        "Check the configuration, load the application in a process that is thrown away, say what is wrong and exit: "
+        "0 when all is well, 1 when not.",
         "--check-config",
         applies=Applies.RESTART,
     ),
     switch(
         "print_config",
         DEBUGGING,
-        "Print every setting with its value and where it came from, check the configuration and exit.",
+        "Print every setting with its value and where it came from, check the configuration without importing the "
+        "application, and exit.",
         "--print-config",
         applies=Applies.RESTART,
     ),

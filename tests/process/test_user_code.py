@@ -1,0 +1,154 @@
+"""Configuration files, hooks and applications that do what they should not: the service goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+
+import pytest
+
+from tests.process.conftest import StartService
+
+CHILD = "import os, time\ndef fork():\n    pid = os.fork()\n    while not pid:\n        time.sleep(1)\n    return pid\n"
+HANGS = "import time\ntime.sleep(3600)\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (HANGS, "was not read within boot_timeout"),
+        ("import os\nos._exit(5)\n", "exit code 5"),
+        ("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n", "signal 11"),
+    ],
+    ids=["hangs", "exits", "crashes"],
+)
+def test_a_configuration_that_hangs_or_ends_the_process_at_hup(service: StartService, text: str, said: str) -> None:
+    site = service()
+    site.write("gunicorn.conf.py", "workers = 2\nboot_timeout = 1\n")
+    before = set(site.start().wait_serving(2))
+    site.write("gunicorn.conf.py", text)
+    site.expect_error("Reload refused")
+    site.hup()
+    site.wait_log(f"Reload refused.*{said}")
+    assert site.workers() == before
+    site.write("gunicorn.conf.py", "workers = 1\n")
+    site.hup()
+    assert not before & set(site.wait_serving(1))
+
+
+def test_the_arbiter_answers_while_a_configuration_hangs(service: StartService) -> None:
+    site = service()
+    site.write("gunicorn.conf.py", "workers = 1\n")
+    site.start().wait_serving(1)
+    site.write("gunicorn.conf.py", HANGS)
+    site.hup()
+    site.wait_log("Handling signal: hup")
+    site.signal(signal.SIGTTIN)
+    site.wait_serving(2)
+    site.term()
+    assert site.wait_exit() == 0
+
+
+@pytest.mark.parametrize("preload", [True, False])
+@pytest.mark.parametrize("hook", ["on_starting", "when_ready", "pre_fork", "on_reload"])
+def test_a_hook_that_imports_the_application_does_not_hold_on_to_it(
+    service: StartService, hook: str, preload: bool
+) -> None:
+    site = service()
+    arguments = "server, worker" if hook == "pre_fork" else "server"
+    site.write("gunicorn.conf.py", f"workers = 1\npreload_app = {preload}\ndef {hook}({arguments}):\n    import app\n")
+    site.start().wait_serving(1, version="1")
+    for version in ("2", "3"):
+        site.deploy(version)
+        site.hup()
+        site.wait_serving(1, version=version)
+
+
+@pytest.mark.parametrize("action", ["signal.SIG_IGN", "signal.SIG_DFL", "lambda *_: sys.exit(0)"])
+@pytest.mark.parametrize("preload", ["--preload", "--no-preload"])
+def test_an_application_that_takes_term_for_itself_still_drains(
+    service: StartService, action: str, preload: str
+) -> None:
+    site = service()
+    site.deploy("1", at_import=f"import signal; signal.signal(signal.SIGTERM, {action})")
+    site.start(*([preload] if preload == "--preload" else []))
+    site.wait_serving(1)
+    site.term()
+    assert site.wait_exit() == 0
+    assert len(site.events("stopped")) == 1
+
+
+def test_a_child_of_a_hook_can_be_terminated_without_harm(service: StartService) -> None:
+    site = service()
+    site.write(
+        "gunicorn.conf.py",
+        "import os, time\n"
+        "def when_ready(server):\n"
+        "    child = os.fork()\n"
+        "    if child == 0:\n"
+        "        time.sleep(3600)\n"
+        "        os._exit(0)\n"
+        "    open('child', 'w').write(str(child))\n",
+    )
+    site.start().wait_serving(1)
+    child = int((site.directory / "child").read_text())
+    os.kill(child, signal.SIGTERM)
+    site.wait_until(lambda: not _runs(child), "the child is gone")
+    site.signal(signal.SIGTTIN)
+    site.wait_serving(2)
+    assert "Handling signal: term" not in site.log
+
+
+@pytest.mark.parametrize(
+    "mischief",
+    [
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN); signal.signal(signal.SIGHUP, signal.SIG_DFL)",
+        "signal.signal(signal.SIGCHLD, signal.SIG_IGN)",
+        "signal.set_wakeup_fd(-1)",
+        "signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())",
+    ],
+    ids=["handlers", "children", "wake-up", "mask"],
+)
+def test_a_hook_that_touches_signals_does_not_make_the_arbiter_deaf(service: StartService, mischief: str) -> None:
+    site = service()
+    site.write("gunicorn.conf.py", f"import signal\nworkers = 1\ndef when_ready(server):\n    {mischief}\n")
+    before = set(site.start().wait_serving(1))
+    os.kill(before.pop(), signal.SIGKILL)
+    site.expect_error("was killed by signal 9")
+    site.wait_log("was killed by signal 9")
+    site.wait_serving(1)
+    site.deploy("2")
+    site.hup()
+    site.wait_serving(1, version="2")
+    site.term()
+    assert site.wait_exit() == 0
+
+
+def test_after_a_stop_nobody_is_left_hanging_by_a_child_of_the_application(service: StartService) -> None:
+    """A forked child has a copy of the listening socket, and outlives the service."""
+    site = service()
+    site.write(
+        "child.py",
+        "import os, time\ndef fork():\n    pid = os.fork()\n    while not pid: time.sleep(1)\n    return pid\n",
+    )
+    site.deploy("1", startup="import child; note('forked', child=child.fork())")
+    site.start().wait_serving(1)
+    child = int(site.wait_event("forked")["child"])
+    try:
+        site.term()
+        assert site.wait_exit() == 0
+        assert _runs(child)
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", site.port), timeout=10).close()
+    finally:
+        os.kill(child, signal.SIGKILL)
+    site.wait_until(site.is_gone, "the child is gone")
+
+
+def _runs(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
