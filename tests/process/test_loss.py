@@ -254,6 +254,18 @@ def test_hups_at_every_distance(service: StartService, measured: Measured) -> No
     assert (len(pids.loaders), len(pids.workers), pids.others) == (1, 2, [])
 
 
+def test_a_worker_that_is_not_wanted_any_more_goes_at_once(service: StartService) -> None:
+    """TERM meets it right after its fork, before it could install any handler: the order must not be lost."""
+    site = service().start("--workers", "1", "--preload", "--graceful-timeout", "3600")
+    site.wait_serving(1)
+    for round_ in range(1, 21):
+        site.signal(signal.SIGTTIN)
+        site.signal(signal.SIGTTOU)
+        site.wait_log("Handling signal: ttou", count=round_)
+    site.wait_serving(1)
+    assert len(site.pids().workers) == 1
+
+
 def test_a_killed_worker_costs_only_what_it_had_in_flight(site: Site, measured: Measured) -> None:
     service = site.start()
     service.expect_error(r"killed by signal 9")

@@ -133,7 +133,7 @@ def test_after_a_stop_nobody_is_left_hanging_by_a_child_of_the_application(servi
         "import os, time\ndef fork():\n    pid = os.fork()\n    while not pid: time.sleep(1)\n    return pid\n",
     )
     site.deploy("1", startup="import child; note('forked', child=child.fork())")
-    site.start().wait_serving(1)
+    site.start().wait_log("Ready:")
     child = int(site.wait_event("forked")["child"])
     try:
         site.term()

@@ -63,6 +63,11 @@ class Children:
             strangers[pid] = status
         return known, strangers
 
+    def reap_left_to_hooks(self) -> None:
+        """At the end, when no hook will run any more: what they have not waited for."""
+        for pid in self._of_hooks:
+            _wait(pid)
+
     def _reap_by_list(self) -> dict[int, int]:
         children = _children()
         self._of_hooks &= children

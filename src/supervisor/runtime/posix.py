@@ -435,6 +435,7 @@ class PosixSystem:
         until = self.now() + LAST_REAP
         while self.now() < until and has_children():
             self.wait(until)
+        self.children.reap_left_to_hooks()
 
     def _close_everything(self) -> None:
         self._selector.close()
