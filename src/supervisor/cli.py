@@ -15,6 +15,7 @@ from supervisor.config.load import Inputs, load
 from supervisor.config.render import print_config
 from supervisor.config.settings import Settings
 from supervisor.errors import ConfigError, SupervisorError
+from supervisor.runtime.signals import heed_before_start
 from supervisor.version import __version__
 
 DISTRIBUTION = "asgi-supervisor"
@@ -22,6 +23,8 @@ DISTRIBUTION = "asgi-supervisor"
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code: 0 fine, 1 configuration, 2 usage, 3 boot failed, 4 no app."""
+    if argv is None:
+        heed_before_start()  # the process is ours: reading the configuration may take its time
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         refuse_namesake(Path(__file__).parent)

@@ -305,3 +305,20 @@ def test_a_signal_to_the_whole_group_is_an_order_and_no_accident(service: StartS
     os.kill(site.pid, signal.SIGCONT)
     assert site.wait_exit() == 0
     assert site.log.count("Booting worker") == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGTTIN, signal.SIGWINCH])
+def test_a_signal_while_the_configuration_is_read_ends_nothing(service: StartService, number: signal.Signals) -> None:
+    site = service()
+    site.write("gunicorn.conf.py", "import os, signal\nworkers = 1\nos.kill(os.getpid(), signal." + number.name + ")\n")
+    site.start().wait_serving(1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT])
+def test_a_stop_while_the_configuration_is_read_ends_the_start(service: StartService, number: signal.Signals) -> None:
+    site = service()
+    site.write("gunicorn.conf.py", "import pathlib, time\npathlib.Path('read').touch()\ntime.sleep(3600)\n")
+    site.start()
+    site.wait_until((site.directory / "read").exists, "the configuration is being read")
+    site.signal(number)
+    assert site.wait_exit() == 0

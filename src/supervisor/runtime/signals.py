@@ -25,6 +25,18 @@ HANDLED: Final = (
 """What an arbiter acts on."""
 
 
+def heed_before_start() -> None:
+    """Until an arbiter takes the signals: a stop ends the process at once, with 0, and the others find nothing to do.
+
+    Nothing has been started yet. As PID 1 a process without handlers would not even hear of them (pid_namespaces(7)).
+    """
+    for number in HANDLED:
+        if number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT):
+            signal.signal(number, lambda *_: os._exit(0))
+        elif number != signal.SIGCHLD:
+            signal.signal(number, lambda *_: None)
+
+
 class SignalWakeup:
     """Takes the signals from the moment it is made, in the main thread. Ignores SIGPIPE.
 
