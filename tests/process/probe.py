@@ -7,6 +7,8 @@ it happened in. That is the tests' own view of the workers, independent of what 
 from __future__ import annotations
 
 import asyncio
+import collections
+import itertools
 import json
 import os
 import time
@@ -86,6 +88,10 @@ class Probe:
         elif name == "block":
             note("blocking")
             time.sleep(float(argument))  # noqa: ASYNC251 - the wedge that the tests are about
+        elif name == "stuck":
+            note("stuck")
+            # In C, without end, and without a moment for Python's signal handlers.
+            collections.deque(itertools.repeat(1), maxlen=0)
         elif name == "exit":
             os._exit(int(argument))
         elif name == "raise":

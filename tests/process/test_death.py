@@ -158,3 +158,17 @@ def test_as_pid_1(service: StartService) -> None:
     site.wait_until(lambda: not processes.zombies(arbiter), "no zombie", timeout=PATIENCE)
     os.kill(arbiter, signal.SIGTERM)
     assert site.wait_exit() == 0
+
+
+def test_of_the_arbiter_of_a_worker_that_is_stuck_in_c(service: StartService) -> None:
+    """It cannot run the handler of any signal. The loader outlives the arbiter for its sake."""
+    site = service()
+    site.start("--workers", "2", "--preload", "--timeout", "0", "--graceful-timeout", "1").wait_serving(2)
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(site.get, "/stuck")
+        site.wait_event("stuck")
+        site.killed = True
+        site.signal(signal.SIGKILL)
+        assert site.wait_exit() == -signal.SIGKILL
+        site.wait_until(site.is_gone, "no process is left")
+        assert isinstance(answer.exception(), OSError)

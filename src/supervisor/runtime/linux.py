@@ -50,6 +50,11 @@ def set_parent_death_signal(signum: signal.Signals) -> None:
     _prctl(_PR_SET_PDEATHSIG, signum)
 
 
+def clear_parent_death_signal() -> None:
+    """Have the kernel send nothing when the parent dies."""
+    _prctl(_PR_SET_PDEATHSIG, 0)
+
+
 def _prctl(option: int, argument: int) -> None:
     if sys.platform != "linux":
         raise SupervisorError(f"this needs Linux (prctl(2)), and runs on {sys.platform}")

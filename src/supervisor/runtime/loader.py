@@ -25,7 +25,8 @@ from supervisor.runtime.channel import Channel, Message, as_payload
 from supervisor.runtime.child import Inheritance, become_worker
 from supervisor.runtime.environment import Environment
 from supervisor.runtime.hazards import Snapshot, compare
-from supervisor.runtime.linux import set_parent_death_signal
+from supervisor.runtime.linux import clear_parent_death_signal, set_parent_death_signal
+from supervisor.runtime.offspring import Offspring
 from supervisor.runtime.service_manager import forget
 from supervisor.runtime.system import Plan
 
@@ -42,6 +43,9 @@ IGNORED_SIGNALS = (
 )
 """A terminal or a service manager sends these to every process; what they mean is the arbiter's to decide."""
 
+ORPHAN_MARGIN = 5.0
+"""Seconds after ``graceful_timeout`` in which a worker without an arbiter must be gone."""
+
 
 class Loader:
     """The loader's side of a generation."""
@@ -54,6 +58,7 @@ class Loader:
         self._arbiter_pid = arbiter_pid
         self._load_app: Callable[[], Any] = lambda: load_application(plan.settings.app)
         self._worker_class: Any = None
+        self._offspring = Offspring()
 
     def run(self) -> NoReturn:
         """Load, then fork until the arbiter is gone. Never returns."""
@@ -75,11 +80,14 @@ class Loader:
             )
             self._leave(exit_code)
         self._channel.send("loaded", {"hazards": [hazard[:500] for hazard in hazards[:20]]})
+        # From here on the end of the line tells of the arbiter's death, and there is something to be done about it.
+        clear_parent_death_signal()
         while (message := self._channel.receive_blocking()) is not None:
             if message.kind == "fork":
                 self._fork(message)
             elif message.kind == "reopen_logs":
                 self._logs.reopen()
+        self._offspring.outlive(self._settings.graceful_timeout + ORPHAN_MARGIN)
         self._leave(0)
 
     def _load(self) -> list[str]:
@@ -122,6 +130,7 @@ class Loader:
         # Only now is the worker the arbiter's child, and can be waited for by it.
         if report.isdigit():
             self._channel.send("forked", {"worker": number, "pid": int(report)})
+            self._offspring.add(int(report))
             os.write(gate_w, b".")
         else:
             reason = report.decode(errors="replace") or "the process in between died"
@@ -141,6 +150,7 @@ class Loader:
             os._exit(0)
         os.close(report_w)
         self._channel.close()
+        self._offspring.forget()
         become_worker(
             Inheritance(
                 generation=self._generation,
