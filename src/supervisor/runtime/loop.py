@@ -13,7 +13,7 @@ import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from supervisor.config.load import Inputs, load
+from supervisor.config.load import Inputs
 from supervisor.config.settings import Settings
 from supervisor.config.worker_class import described
 from supervisor.core import actions
@@ -41,6 +41,7 @@ from supervisor.runtime.holdings import Holdings
 from supervisor.runtime.linux import has_terminal, set_child_subreaper
 from supervisor.runtime.notify import Notifier
 from supervisor.runtime.posix import PosixSystem
+from supervisor.runtime.renewal import Renewal
 from supervisor.runtime.signals import SignalWakeup
 from supervisor.runtime.sockets import AddressInUse, Listener
 from supervisor.runtime.surface import Surface
@@ -94,7 +95,6 @@ class Arbiter:
         self._pending: deque[Event] = deque()
         self._emptied: set[int] = set()
         self._closing = False
-        self._rehearsed_by: float | None = None
         self._exit_code = 0
         self._environ = dict(os.environ) if inputs is None else inputs.environ
         self._directory = os.getcwd() if inputs is None else inputs.cwd
@@ -157,6 +157,14 @@ class Arbiter:
             before_exec=lambda: self._surface.hook("pre_exec", self._surface.server),
             retire=lambda: self._feed(StopRequested(graceful=True)),
         )
+        self._renewal = Renewal(
+            self._system,
+            self._holdings,
+            self._inputs,
+            settings=lambda: self._settings,
+            accept=self._begin_generation,
+            refuse=self._notifier.refused,
+        )
 
     def _start(self) -> bool:
         """Everything before the first fork. False if it was told to stop meanwhile."""
@@ -208,7 +216,7 @@ class Arbiter:
         return self._holdings.listeners.want(self._settings)
 
     def _clean_up(self) -> None:
-        self._system.stop_rehearsal()
+        self._renewal.give_up()
         self._surface.hook("on_exit", self._surface.server)
         self._holdings.release()
         self._system.close()
@@ -229,13 +237,13 @@ class Arbiter:
             self._take(occurrence)
         while not self._core.done:
             deadline = self._core.next_deadline()
-            due = (deadline, self._upgrade.next_deadline, self._notifier.next_deadline(), self._rehearsed_by)
+            due = (deadline, self._upgrade.next_deadline, self._notifier.next_deadline(), self._renewal.next_deadline)
             for occurrence in self._system.wait(min((at for at in due if at is not None), default=None)):
                 self._take(occurrence)
             now = self._system.now()
             if deadline is not None and now >= deadline:
                 self._feed(Tick(self._system.heartbeats()))
-            self._give_up_rehearsal(now)
+            self._renewal.tick(now)
             self._upgrade.tick(now)
             self._notifier.tick(now)
 
@@ -248,7 +256,7 @@ class Arbiter:
             case SuccessorReady() | SuccessorExited():
                 self._upgrade.notice(occurrence)
             case Rehearsed(failure):
-                self._rehearsed(failure)
+                self._renewal.rehearsed(failure)
             case PredecessorGone():
                 self._upgrade.notice(occurrence)
                 self._notifier.take_over()
@@ -397,57 +405,16 @@ class Arbiter:
                 self._system.signal_worker(worker.number, signal.SIGUSR1)
 
     def _reload(self) -> None:
-        """HUP. A configuration file is read for trial first, so that one that hangs or crashes harms nobody."""
-        if self._core.stopping:
-            return
-        self._reporter.forget()
-        self._notifier.reloading()
-        if self._inputs is None:
-            self._renew()
-            return
-        try:
-            self._system.rehearse(self._read_again)
-        except OSError as error:
-            self._refuse(SupervisorError(f"no process can be forked to read the configuration: {error.strerror}"))
-        else:
-            self._rehearsed_by = self._system.now() + self._settings.boot_timeout
+        if not self._core.stopping:
+            self._reporter.forget()
+            self._notifier.reloading()
+            self._renewal.begin()
 
-    def _rehearsed(self, failure: Failure | None) -> None:
-        self._rehearsed_by = None
-        if failure is not None:
-            self._refuse(SupervisorError(failure.summary, detail=failure.detail))
-        elif not self._core.stopping:
-            self._renew()
-
-    def _give_up_rehearsal(self, now: float) -> None:
-        if self._rehearsed_by is not None and self._rehearsed_by <= now:
-            self._rehearsed_by = None
-            self._system.stop_rehearsal()
-            limit = self._settings.boot_timeout
-            self._refuse(SupervisorError(f"the configuration was not read within boot_timeout ({limit:g} s)"))
-
-    def _renew(self) -> None:
-        try:
-            plan = self._holdings.renew(self._read_again())
-        except SupervisorError as error:
-            self._refuse(error)
-            return
+    def _begin_generation(self, plan: Plan) -> None:
+        """New settings are in force, and a new generation is to follow."""
         self._use(plan.settings)
         if not isinstance(self._settings.app, str):
             self._log.warning("The application was given as an object: workers are renewed, but not with new code")
         self._plans[self._core.next_generation] = plan
         self._surface.hook("on_reload", self._surface.server)
         self._feed(ReloadRequested(limits_of(self._settings)))
-
-    def _refuse(self, error: SupervisorError) -> None:
-        self._holdings.environment.apply(self._settings)
-        detail = f"\n{error.detail.rstrip()}" if error.detail else ""
-        self._log.error("Reload refused, nothing has changed: %s%s", error, detail)
-        self._notifier.refused(error)
-
-    def _read_again(self) -> Settings:
-        if self._inputs is None:
-            return self._settings
-        self._holdings.environment.restore()
-        with self._system.around_hooks():
-            return load(self._inputs)

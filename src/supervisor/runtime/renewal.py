@@ -1,0 +1,96 @@
+"""HUP: from the order to settings that are in force, or to a refusal that leaves everything as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from supervisor.config.load import Inputs, load
+from supervisor.config.settings import Settings
+from supervisor.core.events import Failure
+from supervisor.errors import SupervisorError
+from supervisor.runtime.holdings import Holdings
+from supervisor.runtime.system import Plan, System
+
+
+class Renewal:
+    """Reads the configuration again: first for trial, so that one that hangs or crashes harms nobody, then in earnest.
+
+    ``settings`` tells those in force. ``accept`` takes the plan of the new generation, ``refuse`` the reason why there
+    is none.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        holdings: Holdings,
+        inputs: Inputs | None,
+        *,
+        settings: Callable[[], Settings],
+        accept: Callable[[Plan], None],
+        refuse: Callable[[SupervisorError], None],
+    ) -> None:
+        self._system = system
+        self._holdings = holdings
+        self._inputs = inputs
+        self._settings = settings
+        self._accept = accept
+        self._refuse = refuse
+        self._until: float | None = None
+
+    @property
+    def next_deadline(self) -> float | None:
+        """When the rehearsal has taken too long."""
+        return self._until
+
+    def begin(self) -> None:
+        """Begin, in place of one that is under way."""
+        if self._inputs is None:
+            self._renew()
+            return
+        try:
+            self._system.rehearse(self._read)
+        except OSError as error:
+            self._fail(SupervisorError(f"no process can be forked to read the configuration: {error.strerror}"))
+        else:
+            self._until = self._system.now() + self._settings().boot_timeout
+
+    def rehearsed(self, failure: Failure | None) -> None:
+        """The rehearsal is over."""
+        self._until = None
+        if failure is None:
+            self._renew()
+        else:
+            self._fail(SupervisorError(failure.summary, detail=failure.detail))
+
+    def give_up(self) -> None:
+        """Forget about it: the arbiter stops."""
+        self._until = None
+        self._system.stop_rehearsal()
+
+    def tick(self, now: float) -> None:
+        """Refuse a configuration that takes too long to be read."""
+        if self._until is not None and self._until <= now:
+            self.give_up()
+            limit = self._settings().boot_timeout
+            self._fail(SupervisorError(f"the configuration was not read within boot_timeout ({limit:g} s)"))
+
+    def _renew(self) -> None:
+        try:
+            plan = self._holdings.renew(self._read())
+        except SupervisorError as error:
+            self._fail(error)
+        else:
+            self._accept(plan)
+
+    def _fail(self, error: SupervisorError) -> None:
+        self._holdings.environment.apply(self._settings())
+        detail = f"\n{error.detail.rstrip()}" if error.detail else ""
+        self._holdings.logs.error.error("Reload refused, nothing has changed: %s%s", error, detail)
+        self._refuse(error)
+
+    def _read(self) -> Settings:
+        if self._inputs is None:
+            return self._settings()
+        self._holdings.environment.restore()
+        with self._system.around_hooks():
+            return load(self._inputs)
