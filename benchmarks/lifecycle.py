@@ -15,7 +15,6 @@ import sys
 import tempfile
 import threading
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -262,7 +261,7 @@ class Row:
     transport: str
     runs: int = 0
     sent: int = 0
-    lost: Counter[str] = field(default_factory=Counter)
+    lost: dict[str, int] = field(default_factory=lambda: {outcome.value: 0 for outcome in LOST})
     least_ready: int | None = None
     seconds: float | None = None
     left: int = 0
@@ -273,7 +272,8 @@ class Row:
         self.runs += 1
         for report in run.reports:
             self.sent += len(report.records)
-            self.lost.update(record.outcome.value for record in report.lost)
+            for record in report.lost:
+                self.lost[record.outcome.value] += 1
         if run.least is not None:
             self.least_ready = run.least if self.least_ready is None else min(self.least_ready, run.least)
         if run.seconds is not None:

@@ -372,10 +372,9 @@ class Arbiter:
     def _handle_signal(self, number: signal.Signals) -> None:
         self._log.info("Handling signal: %s", number.name.removeprefix("SIG").lower())
         match number:
-            case signal.SIGTERM:
-                self._feed(StopRequested(graceful=True))
-            case signal.SIGINT | signal.SIGQUIT:
-                self._feed(StopRequested(graceful=False))
+            case signal.SIGTERM | signal.SIGINT | signal.SIGQUIT:
+                self._renewal.give_up()
+                self._feed(StopRequested(graceful=number is signal.SIGTERM))
             case signal.SIGHUP:
                 self._reload()
             case signal.SIGUSR1:
