@@ -158,6 +158,8 @@ def _reset_signals() -> None:
     for number in (signal.SIGINT, signal.SIGQUIT):
         # The default of QUIT is a core dump, that of INT in Python an exception in the middle of an import.
         signal.signal(number, _leave_at_once)
+    # The loader has held signals back since before the fork: what has come since is acted on now.
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
 
 
 def _take_no_notice(_signum: int, _frame: object) -> None:

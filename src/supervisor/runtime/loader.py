@@ -112,16 +112,22 @@ class Loader:
         return compare(before, Snapshot.take())
 
     def _fork(self, message: Message) -> None:
-        number = message.integer("worker")
+        number, loader = message.integer("worker"), os.getpid()
         report_r, report_w = os.pipe()
         gate_r, gate_w = os.pipe()
         self._logs.flush()
+        # Held back until the worker can act on them: the arbiter may tell it to go as soon as it knows its pid, and
+        # says so only once.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
             middle = os.fork()
         except OSError as error:
             self._channel.send("fork_failed", {"worker": number, "reason": error.strerror or str(error)})
             _close(report_r, report_w, gate_r, gate_w, *message.fds)
             return
+        finally:
+            if os.getpid() == loader:
+                signal.pthread_sigmask(signal.SIG_SETMASK, before)
         if middle == 0:
             self._be_the_middle(message, report_r=report_r, report_w=report_w, gate_r=gate_r, gate_w=gate_w)
         _close(report_w, gate_r, *message.fds)
