@@ -12,6 +12,7 @@ nox.options.sessions = ["tests", "lint", "types"]
 nox.options.reuse_existing_virtualenvs = True
 
 ROOT = Path(__file__).parent
+PEERS = ["gunicorn==27.0.1", "uvicorn==0.54.0", "uvicorn-worker==0.4.0"]
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 
 
@@ -20,6 +21,13 @@ def tests(session: nox.Session) -> None:
     """All tests; arguments after ``--`` go to pytest."""
     session.install("-e", ".[test]")
     session.run("pytest", "-n", "4", *session.posargs)
+
+
+@nox.session
+def chaos(session: nox.Session) -> None:
+    """Random orders, deploys and kills under load; CHAOS_SECONDS and CHAOS_SEED are read."""
+    session.install("-e", ".[test]")
+    session.run("pytest", "-m", "chaos", "-s", "tests/process/test_chaos.py", *session.posargs)
 
 
 @nox.session
@@ -55,6 +63,13 @@ def docs(session: nox.Session) -> None:
     session.install("-e", ".[test]")
     session.run("python", "docs/generate.py")
     session.run("pytest", "tests/test_docs.py", *session.posargs)
+
+
+@nox.session
+def lifecycle(session: nox.Session) -> None:
+    """What operators do, under load, compared with other servers; arguments after ``--`` such as ``--quick``."""
+    session.install("-e", ".[test]", *PEERS)
+    session.run("python", "-m", "benchmarks.lifecycle", *session.posargs)
 
 
 def oldest(distribution: str) -> str:

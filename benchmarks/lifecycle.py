@@ -41,6 +41,7 @@ class Run:
     reports: list[Report] = field(default_factory=list)
     least: int | None = None
     seconds: float | None = None
+    unfinished: bool = False
     remark: str = ""
 
     @contextlib.contextmanager
@@ -91,7 +92,7 @@ class Run:
     def done(self, seconds: float | None) -> None:
         """Add the time that a step took, None where it did not come to its end."""
         if seconds is None:
-            self.remark = self.remark or f"not done within {LIMIT:g} s"
+            self.unfinished = True
         else:
             self.seconds = (self.seconds or 0.0) + seconds
 
@@ -224,7 +225,7 @@ def killed_arbiter(run: Run) -> None:
     with run.load():
         run.server.signal(signal.SIGKILL)
         run.done(wait_until(lambda: not run.server.left(), 5))
-        run.remark = run.remark and "its workers serve on"
+        run.remark = "its workers serve on" if run.unfinished else ""
 
 
 SCENARIOS: tuple[Callable[[Run], None], ...] = (
@@ -264,6 +265,7 @@ class Row:
     lost: dict[str, int] = field(default_factory=lambda: {outcome.value: 0 for outcome in LOST})
     least_ready: int | None = None
     seconds: float | None = None
+    unfinished: bool = False
     left: int = 0
     remarks: list[str] = field(default_factory=list)
 
@@ -278,6 +280,7 @@ class Row:
             self.least_ready = run.least if self.least_ready is None else min(self.least_ready, run.least)
         if run.seconds is not None:
             self.seconds = max(self.seconds or 0.0, run.seconds)
+        self.unfinished = self.unfinished or run.unfinished
         self.left = max(self.left, left)
         if run.remark and run.remark not in self.remarks:
             self.remarks.append(run.remark)
@@ -286,6 +289,7 @@ class Row:
         lost = [str(self.lost[outcome.value]) for outcome in LOST]
         least = "" if self.least_ready is None else str(self.least_ready)
         seconds = "" if self.seconds is None else f"{self.seconds:.1f}"
+        seconds = "never" if self.unfinished else seconds
         name = f"{self.server} ({self.transport})"
         return [self.scenario, name, str(self.sent), *lost, least, seconds, str(self.left), "; ".join(self.remarks)]
 
@@ -303,7 +307,7 @@ HEADINGS = [
 
 
 def table(rows: list[Row]) -> str:
-    """Markdown. "seconds" and "left" are the worst of all runs."""
+    """Markdown. "seconds" and "left" are the worst of all runs; "never" is longer than `LIMIT`."""
     lines = [HEADINGS, ["---"] * len(HEADINGS), *(row.cells() for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 

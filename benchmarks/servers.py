@@ -130,8 +130,8 @@ class Server:
         if self.kind.name.startswith("uvicorn"):
             where = ["--uds", "web.sock"] if self.transport == "unix" else ["--port", str(self._port)]
             return where + (["--ssl-certfile", str(tls.certfile), "--ssl-keyfile", str(tls.keyfile)] if tls else [])
-        where = "unix:web.sock" if self.transport == "unix" else f"127.0.0.1:{self._port}"
-        return ["--bind", where, *(tls.options if tls else ())]
+        bind = "unix:web.sock" if self.transport == "unix" else f"127.0.0.1:{self._port}"
+        return ["--bind", bind, *(tls.options if tls else ())]
 
     # -- what can be seen
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import psutil
+import pytest
 
 from tests.process import processes
 from tests.process.conftest import StartService
@@ -200,6 +201,7 @@ def unexplained(load: Load, deaths: list[Death]) -> Iterator[Record]:
     return (record for record in load.report.lost if not any(death.explains(record) for death in deaths))
 
 
+@pytest.mark.chaos
 def test_chaos(service: StartService, measured: Callable[[str], None]) -> None:
     print(f"CHAOS_SEED={SEED} CHAOS_SECONDS={SECONDS:g}")
     site = service().start("--workers", str(WORKERS), "--preload", "--pid", "service.pid")

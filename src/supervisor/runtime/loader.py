@@ -137,7 +137,8 @@ class Loader:
         if report.isdigit():
             self._channel.send("forked", {"worker": number, "pid": int(report)})
             self._offspring.add(int(report))
-            os.write(gate_w, b".")
+            with contextlib.suppress(BrokenPipeError):  # the worker was killed as soon as the arbiter knew its pid
+                os.write(gate_w, b".")
         else:
             reason = report.decode(errors="replace") or "the process in between died"
             self._channel.send("fork_failed", {"worker": number, "reason": reason})
