@@ -92,14 +92,11 @@ class Logs:
     error: logging.Logger
     access: logging.Logger
     access_enabled: bool
-    captured: str | None = None
     _own: list[logging.Handler] = field(default_factory=list)
 
     def reopen(self) -> None:
         """Reopen the file of every handler of every logger, and captured output (USR1)."""
         reopen()
-        if self.captured is not None:
-            _capture(self.captured)
 
     def close(self) -> None:
         """Take our handlers off the loggers and close their files: the last thing an arbiter does."""
@@ -164,7 +161,7 @@ def setup(settings: Any) -> Logs:
                 handler.close()
     _set_capture(settings)
     enabled = access_handler is not None or configure is not None
-    return Logs(error=error, access=access, access_enabled=enabled, captured=_captured, _own=own)
+    return Logs(error=error, access=access, access_enabled=enabled, _own=own)
 
 
 def reopen() -> None:

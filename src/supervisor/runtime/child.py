@@ -141,8 +141,9 @@ def _run(worker: WorkerLike, link: Link) -> int:
     except BaseException as error:
         if worker.booted:
             raise
-        link.say_boot_failed(*explain(error))
-        return explain(error)[2]
+        summary, detail, exit_code = explain(error)
+        link.say_boot_failed(summary, detail, exit_code)
+        return exit_code
     finally:
         # It is over: a signal that comes now has nothing to stop, and its handler nothing to work on.
         signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1))

@@ -28,19 +28,10 @@ from supervisor.runtime.hazards import Snapshot, compare
 from supervisor.runtime.linux import clear_parent_death_signal, set_parent_death_signal
 from supervisor.runtime.offspring import Offspring
 from supervisor.runtime.service_manager import forget
+from supervisor.runtime.signals import HANDLED
 from supervisor.runtime.system import Plan
 
-IGNORED_SIGNALS = (
-    signal.SIGHUP,
-    signal.SIGINT,
-    signal.SIGQUIT,
-    signal.SIGTERM,
-    signal.SIGUSR1,
-    signal.SIGUSR2,
-    signal.SIGTTIN,
-    signal.SIGTTOU,
-    signal.SIGWINCH,
-)
+IGNORED_SIGNALS = tuple(number for number in HANDLED if number != signal.SIGCHLD)
 """A terminal or a service manager sends these to every process; what they mean is the arbiter's to decide."""
 
 ORPHAN_MARGIN = 5.0

@@ -65,7 +65,6 @@ class WorkerProcess:
     channel: Channel
     heartbeat: HeartbeatFile
     pid: int = 0
-    status: int | None = None
 
 
 @dataclass(slots=True)
