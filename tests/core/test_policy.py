@@ -14,6 +14,8 @@ from supervisor.core.workers import Worker
     [
         (1, True, 0.0),
         (2, True, 0.5),
+        (5, True, 2.916),
+        (9, True, 5.0),
         (1, False, 0.5),
         (2, False, 0.9),
         (3, False, 1.62),
@@ -34,6 +36,22 @@ def test_jitter_spreads_it_by_a_quarter(jitter: float, seconds: float) -> None:
 
 def test_the_cap_holds_whatever_the_jitter() -> None:
     assert all(policy.back_off(n, served=False, jitter=0.999) <= policy.BACK_OFF_CAP for n in range(1, 50))
+
+
+@pytest.mark.parametrize(
+    ("failures", "booted_in", "seconds"),
+    [
+        (2, 0.3, 0.3),
+        (2, 0.01, 0.05),
+        (50, 0.3, 0.3),
+        (100, 0.3, 0.6),
+        (1_000_000, 0.3, 5.0),
+        (2, 60.0, 5.0),
+        (2, None, 5.0),
+    ],
+)
+def test_a_deserted_service_waits_as_long_as_a_boot(failures: int, booted_in: float | None, seconds: float) -> None:
+    assert policy.desertion(failures, booted_in=booted_in) == pytest.approx(seconds)
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from supervisor.core import actions, events
+from supervisor.core import actions, events, policy
 from supervisor.core.actions import Action
 from supervisor.core.arbiter import Arbiter
 from supervisor.core.events import Event, Failure, Limits
@@ -389,6 +389,14 @@ class World(RuleBasedStateMachine):
         return fresh and len(self.processes) == self.arbiter.wanted
 
     # What always holds
+
+    @invariant()
+    def nobody_waits_long_for_the_first_of_all(self) -> None:
+        loading = any(not loader.loaded for loader in self.loaders.values())
+        if not self.processes and not loading and self.arbiter.wanted and not self.arbiter.stopping:
+            due = self.arbiter.next_deadline()
+            assert due is not None
+            assert due <= self.now + policy.DESERTED_CAP + 0.001
 
     @invariant()
     def never_more_than_wanted_and_surge(self) -> None:

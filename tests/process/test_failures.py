@@ -13,7 +13,9 @@ from collections.abc import Callable
 import pytest
 
 from tests.process.conftest import StartService
+from tests.process.connection import Target
 from tests.process.harness import Service
+from tests.process.load import Load, Traffic
 
 PRELOAD = pytest.mark.parametrize("preload", [True, False], ids=["preload", "no preload"])
 
@@ -292,3 +294,24 @@ def test_a_sibling_that_cannot_boot_harms_nobody(service: StartService) -> None:
     assert site.get().status == 200
     restore(site, "1")
     assert survivor in site.wait_serving(2)
+
+
+def test_a_storm_of_crashes_costs_what_the_crashed_had_in_hand(
+    service: StartService, measured: Callable[[str], None]
+) -> None:
+    """Twenty requests a second crash their worker: slots back off, but not all at once, so that others get through."""
+    site = service().start("--workers", "2", "--preload")
+    site.wait_serving(2)
+    site.expect_error(r"died \(exit code 1\)")
+    target = Target(("127.0.0.1", site.port))
+    with Load(target, Traffic(50, timeout=60), Traffic(50, keep_alive=False, timeout=60)) as load:
+        with Load(target, Traffic(20, keep_alive=False, path="/exit/1", limit=60, timeout=60)):
+            site.wait_event("starting", count=62)
+        site.wait_serving(2)
+    report = load.stop()
+    measured(str(report))
+    assert report.counts["timed out"] == report.counts["refused"] == report.counts["wrong status"] == 0, report
+    assert len(report.lost) < len(report.records) / 4, report
+    with Load(target, Traffic(100, limit=100)) as load:
+        pass
+    assert not load.report.lost

@@ -333,6 +333,9 @@ class Arbiter:
                 return
         served_for = worker.served_for(now)
         slot = self._slots.failed(worker.slot, served_for=served_for, jitter=self._jitter(), now=now)
+        if slot is not None and self._capacity().is_deserted():
+            longest = policy.desertion(slot.failures, booted_in=worker.booted_in)
+            slot.not_before = min(slot.not_before, now + longest)
         if slot is not None and slot.not_before > now:
             self._do(actions.BackOff(worker.slot, slot.not_before - now, slot.failures, failure))
 
@@ -413,6 +416,7 @@ class Arbiter:
                 generation=generation.number,
                 limits=generation.limits,
                 deadline=now + policy.SPAWN_TIMEOUT,
+                now=now,
             )
             self._do(actions.Spawn(worker.number, generation.number, slot))
         return bool(slots)

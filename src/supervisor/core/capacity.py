@@ -104,6 +104,10 @@ class Capacity:
             len(base) == 1 and base[0].serving and not self._is_outdated(base[0]) for base in self._base.values()
         )
 
+    def is_deserted(self) -> bool:
+        """No wanted slot has a worker, not even one that boots."""
+        return not any(self._base.values())
+
     def is_pure(self) -> bool:
         """No worker of an older generation is left, not even one that drains: no client can meet the older code."""
         return not self._outdated

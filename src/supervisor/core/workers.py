@@ -19,7 +19,7 @@ class Parting:
 
 @dataclass(slots=True)
 class Worker:
-    """One process. ``pid`` is 0 before it is forked.
+    """One process. ``pid`` is 0 before it is forked, which was decided at ``begun_at``.
 
     ``deadline`` is when its state has lasted too long, ``look_at`` when its heartbeat is to be looked at.
     ``heard`` is what it said before its loader told of its fork: the two speak over different lines.
@@ -30,6 +30,7 @@ class Worker:
     generation: int
     limits: Limits
     state: State = State.SPAWNING
+    begun_at: float = 0.0
     pid: int = 0
     deadline: float | None = None
     look_at: float | None = None
@@ -48,6 +49,11 @@ class Worker:
     def served_for(self, now: float) -> float | None:
         """For how many seconds it has been ready, or None if it never was."""
         return None if self.ready_at is None else now - self.ready_at
+
+    @property
+    def booted_in(self) -> float | None:
+        """How many seconds it took to get ready, or None if it never did."""
+        return None if self.ready_at is None else self.ready_at - self.begun_at
 
     @property
     def live(self) -> bool:
@@ -83,9 +89,9 @@ class WorkerTable:
         """The worker, or None once it is gone: its last words may arrive after it."""
         return self._workers.get(number)
 
-    def add(self, *, slot: int, generation: int, limits: Limits, deadline: float) -> Worker:
+    def add(self, *, slot: int, generation: int, limits: Limits, deadline: float, now: float) -> Worker:
         self._last_number += 1
-        worker = Worker(self._last_number, slot, generation, limits, deadline=deadline)
+        worker = Worker(self._last_number, slot, generation, limits, begun_at=now, deadline=deadline)
         self._workers[worker.number] = worker
         return worker
 
