@@ -75,7 +75,10 @@ class Run:
         def watch() -> None:
             while not over.wait(0.02):
                 count = len(self.server.ready())
-                self.least = count if self.least is None else min(self.least, count)
+                if self.least is None or count < self.least:
+                    # A look takes milliseconds, in which one worker may have followed another: one more look tells.
+                    count = max(count, len(self.server.ready()))
+                    self.least = count if self.least is None else min(self.least, count)
 
         thread = threading.Thread(target=watch)
         thread.start()

@@ -26,15 +26,30 @@ from tests.process.harness import free_port
 EXECUTABLES = Path(sys.executable).parent
 LISTEN = "0A"
 """The state of a listening socket in /proc/net/tcp (proc_net(5), ``include/net/tcp_states.h``)."""
+PROBE = """
+from probe import Probe
+
+async def nothing():
+    pass
+
+{at_import}
+app = Probe({version!r}, nothing, nothing)
+"""
+"""The text of ``app.py`` where no other is wanted."""
+STRANGE_VARIABLES = ("PORT", "BIND", "WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS", "GUNICORN_", "UVICORN_", "GRANIAN_")
+"""How the names of environment variables begin that change what a server does."""
+SO_ACCEPTCON = 0x10000
+"""The flag of a listening socket in /proc/net/unix (``include/linux/net.h``); accepted ones have the path as well."""
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A server and what it can be asked to do."""
+    """A server and what it can be asked to do. ``binds``: it is told its address by ``--bind``, else by ``--port``."""
 
     name: str
     command: tuple[str, ...]
     upgrades: bool = True
+    binds: bool = True
     options: dict[str, tuple[str, ...]] = field(default_factory=dict)
 
 
@@ -65,6 +80,7 @@ KINDS = (
         "uvicorn --workers",
         (str(EXECUTABLES / "uvicorn"), "app:app"),
         upgrades=False,
+        binds=False,
         options={
             "recycling": ("--limit-max-requests", "200", "--limit-max-requests-jitter", "50"),
             "timeout": ("--timeout-worker-healthcheck", "3"),
@@ -74,14 +90,18 @@ KINDS = (
 
 
 class Server:
-    """One run of one server over one transport: "tcp", "unix" or "tls"."""
+    """One run of one server over one transport: "tcp", "unix" or "tls". ``application`` is what ``app.py`` is made of.
 
-    def __init__(self, kind: Kind, transport: str, directory: Path) -> None:
+    A reserved port stays so until the benchmark ends; where many servers follow each other, give them a ``port``.
+    """
+
+    def __init__(self, kind: Kind, transport: str, directory: Path, application: str = PROBE, port: int = 0) -> None:
         self.kind = kind
         self.transport = transport
         self.directory = directory
         self.marker = f"PROBE_ID={uuid.uuid4().hex}"
-        self._port = free_port()
+        self._application = application
+        self._port = port or free_port()
         self._path = directory / "web.sock"
         self._events = directory / "events.jsonl"
         self._authority = Authority(directory) if transport == "tls" else None
@@ -96,17 +116,16 @@ class Server:
     def deploy(self, version: str, at_import: str = "") -> None:
         """Write ``app.py``, whole at any moment."""
         partial = self.directory / ".app.py"
-        partial.write_text(
-            "from probe import Probe\n\nasync def nothing():\n    pass\n\n"
-            f"{at_import}\napp = Probe({version!r}, nothing, nothing)\n"
-        )
+        partial.write_text(self._application.format(version=version, at_import=at_import))
         partial.rename(self.directory / "app.py")
 
-    def start(self, workers: int, options: tuple[str, ...] = ()) -> None:
-        """Start it, and return when ``workers`` workers serve. Raises `TimeoutError` where they do not."""
+    def start(self, workers: int, options: tuple[str, ...] = (), patience: float = 30) -> None:
+        """Start it, and return when ``workers`` workers serve. Raises `TimeoutError` after ``patience`` seconds."""
         marker, value = self.marker.split("=")
         environment = {
-            **os.environ,
+            **{name: value for name, value in os.environ.items() if not name.startswith(STRANGE_VARIABLES)},
+            # For applications and servers of this repository.
+            "PYTHONPATH": str(Path(__file__).parent.parent),
             marker: value,
             "PROBE_EVENTS": str(self._events),
             "PYTHONDONTWRITEBYTECODE": "1",
@@ -122,12 +141,12 @@ class Server:
                 stderr=output,
                 start_new_session=True,
             )
-        if wait_until(lambda: len(self.ready()) == workers, 30) is None:
+        if wait_until(lambda: len(self.ready()) == workers, patience) is None:
             raise TimeoutError(f"{self.kind.name} does not serve:\n{self.log}")
 
     def _address(self) -> list[str]:
         tls = self._authority
-        if self.kind.name.startswith("uvicorn"):
+        if not self.kind.binds:
             where = ["--uds", "web.sock"] if self.transport == "unix" else ["--port", str(self._port)]
             return where + (["--ssl-certfile", str(tls.certfile), "--ssl-keyfile", str(tls.keyfile)] if tls else [])
         bind = "unix:web.sock" if self.transport == "unix" else f"127.0.0.1:{self._port}"
@@ -173,7 +192,11 @@ class Server:
         if self.transport == "unix":
             rows = [line.split() for line in Path("/proc/net/unix").read_text().splitlines()[1:]]
             # The path is that given to bind(2): relative, in a directory that other rows may share a name with.
-            return {row[6] for row in rows if len(row) > 7 and Path(row[7]).name == self._path.name and row[3] != "0"}
+            return {
+                row[6]
+                for row in rows
+                if len(row) > 7 and Path(row[7]).name == self._path.name and int(row[3], 16) & SO_ACCEPTCON
+            }
         rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
         return {row[9] for row in rows if row[3] == LISTEN and int(row[1].split(":")[1], 16) == self._port}
 

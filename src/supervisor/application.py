@@ -80,9 +80,16 @@ def _not_found(name: str, target: str, missing: str) -> str:
     if name.endswith(".py") and Path(name).exists():
         stem = name.removesuffix(".py").replace("/", ".")
         return f"no module named {name!r}: the application is named by module, try {stem}:app"
-    where = "the working directory" if Path.cwd() in map(Path, sys.path) or "" in sys.path else "sys.path"
-    hint = f"is it installed, and is {where} ({Path.cwd()}) the right one?"
-    return f"application {target!r} not found: no module named {missing!r}; {hint}"
+    return f"application {target!r} not found: no module named {missing!r}; {_hint()}"
+
+
+def _hint() -> str:
+    try:
+        here = Path.cwd()
+    except OSError:
+        return "the working directory is not there any more"
+    where = "the working directory" if here in map(Path, sys.path) or "" in sys.path else "sys.path"
+    return f"is it installed, and is {where} ({here}) the right one?"
 
 
 def _default_attribute(module: ModuleType, target: str) -> Any:

@@ -9,7 +9,7 @@ from supervisor.core import actions, events
 from supervisor.core.actions import Action
 from supervisor.core.events import Failure
 from supervisor.core.status import describe
-from supervisor.runtime.system import HazardFound, Occurrence, StrangerReaped
+from supervisor.runtime.system import HazardFound, LoaderWords, Occurrence, SourcesChanged, StrangerReaped
 
 
 class Reporter:
@@ -49,6 +49,17 @@ class Reporter:
                     generation,
                     description,
                 )
+            case SourcesChanged(generation, first, changes):
+                more = f" and {count(changes - 1, 'other file')}" if changes > 1 else ""
+                self._log.warning(
+                    "Generation %d was loaded again, from files that have changed since: %s%s. Workers forked from now "
+                    "on run other code than those before; send HUP to renew them all",
+                    *(generation, first, more),
+                )
+            case LoaderWords(generation, text):
+                self._log.error(
+                    "Where the loader of generation %d was, as its crash handler saw it:\n%s", generation, text
+                )
             case StrangerReaped(pid):
                 self._log.debug("Reaped pid %d, a process that the application left behind", pid)
 
@@ -73,6 +84,9 @@ class Reporter:
                 self._log.info(
                     "Reloaded: generation %d, %s serving after %.2f s", generation, count(workers, "worker"), seconds
                 )
+            case actions.ReloadStalled(generation, serving, workers, seconds, failure):
+                done = f"generation {generation} has {serving} of {count(workers, 'worker')} after {seconds:.2f} s"
+                self._failure(f"Reload incomplete: {done}, and goes on trying", failure)
             case actions.GenerationDropped(generation, superseded=True, failure=failure):
                 self._log.info("Generation %d was dropped: %s", generation, failure.summary)
             case actions.GenerationDropped(generation, serving, failure):

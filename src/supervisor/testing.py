@@ -111,6 +111,10 @@ class FakeSystem:
         if generation in self.loaders:
             self._schedule(0.0, lambda: self._loader_ends(generation, -9))
 
+    def abort_loader(self, generation: int) -> None:
+        if generation in self.loaders:
+            self._schedule(0.001, lambda: self._loader_ends(generation, -6))
+
     def spawn(self, birth: Birth) -> None:
         if birth.generation not in self.loaders:
             return

@@ -139,6 +139,14 @@ def test_a_stopped_loader_is_reaped(world: World) -> None:
     world.system.stop_loader(1)  # one that is gone already
 
 
+def test_an_aborted_loader_is_reaped(world: World) -> None:
+    start(world)
+    world.until(LoaderReady)
+    world.system.abort_loader(1)
+    assert world.until(LoaderExited) == LoaderExited(1, -signal.SIGABRT)
+    world.system.abort_loader(1)  # one that is gone already
+
+
 def test_a_worker_is_forked_gets_ready_and_beats(world: World) -> None:
     start(world)
     world.until(LoaderReady)

@@ -24,6 +24,7 @@ class Loader:
     loaded: bool = False
     fails: bool = False
     stopped: bool = False
+    aborted: bool = False
 
 
 @dataclass
@@ -70,6 +71,7 @@ class World(RuleBasedStateMachine):
         self.processes: dict[int, Process] = {}
         self.started: set[int] = set()
         self.dropped: set[int] = set()
+        self.outcomes: set[tuple[str, int]] = set()
         self.spawned: set[int] = set()
         self.harmed = False
         self.exit_code: int | None = None
@@ -106,9 +108,14 @@ class World(RuleBasedStateMachine):
             case actions.StopLoader(generation):
                 assert not self.loaders[generation].stopped
                 self.loaders[generation].stopped = True
+            case actions.AbortLoader(generation):
+                assert not self.loaders[generation].stopped
+                assert not self.loaders[generation].aborted
+                self.loaders[generation].aborted = True
             case actions.Spawn(number, generation):
                 assert self.loaders[generation].loaded
                 assert not self.loaders[generation].stopped
+                assert not self.loaders[generation].aborted
                 assert number not in self.spawned
                 self.spawned.add(number)
                 self.processes[number] = Process(number, generation)
@@ -141,9 +148,18 @@ class World(RuleBasedStateMachine):
                 assert {process.generation for process in self.serving()} <= {generation}
                 assert len(self.serving()) == workers == self.arbiter.wanted
                 assert not [p for p in self.processes.values() if p.pid and p.generation < generation]
+                self.note_outcome("finished", generation)
+            case actions.ReloadStalled(generation, serving):
+                assert len([process for process in self.serving() if process.generation == generation]) == serving
+                assert ("finished", generation) not in self.outcomes
+                self.note_outcome("stalled", generation)
             case actions.Exit(code):
                 assert self.arbiter.done
                 self.exit_code = code
+
+    def note_outcome(self, outcome: str, generation: int) -> None:
+        assert (outcome, generation) not in self.outcomes
+        self.outcomes.add((outcome, generation))
 
     def running(self, number: int, pid: int) -> Process:
         process = self.processes[number]
@@ -360,7 +376,7 @@ class World(RuleBasedStateMachine):
     def one_good_thing(self) -> bool:
         """Something that has to happen, happens; False if there is nothing."""
         for number, loader in list(self.loaders.items()):
-            if loader.stopped or loader.fails:
+            if loader.stopped or loader.aborted or loader.fails:
                 self.loader_exits(number)
                 return True
             if not loader.loaded:

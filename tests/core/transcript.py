@@ -99,7 +99,7 @@ class Player:
             case actions.StartLoader(generation):
                 assert generation not in self._loaders
                 self._loaders.add(generation)
-            case actions.StopLoader(generation):
+            case actions.StopLoader(generation) | actions.AbortLoader(generation):
                 assert generation in self._loaders
             case actions.Spawn(worker, generation):
                 assert generation in self._loaders
@@ -169,6 +169,8 @@ def say(action: Action) -> str:
             return f"start loader {generation}"
         case actions.StopLoader(generation):
             return f"stop loader {generation}"
+        case actions.AbortLoader(generation):
+            return f"ABRT loader {generation}"
         case actions.Spawn(worker, generation, slot):
             return f"spawn worker {worker}, generation {generation}, slot {slot}"
         case actions.Drain(worker, _, reason):
@@ -193,6 +195,8 @@ def say(action: Action) -> str:
             return f"generation {generation} takes over from {previous}"
         case actions.ReloadFinished(generation, workers, seconds):
             return f"RELOADED: generation {generation}, {workers} serving after {seconds:.2f} s"
+        case actions.ReloadStalled(generation, serving, workers, seconds, why):
+            return f"INCOMPLETE: generation {generation}, {serving} of {workers} after {seconds:.2f} s: {why.summary}"
         case actions.GenerationDropped(generation, serving, why, superseded):
             return (
                 f"generation {generation} {'superseded' if superseded else 'DROPPED'}, {serving} serves: {why.summary}"

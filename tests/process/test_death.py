@@ -105,6 +105,20 @@ def test_of_the_loader(service: StartService, preload: bool) -> None:
     assert len(site.pids().loaders) == 1
 
 
+def test_of_a_worker_whose_loader_is_stopped(service: StartService) -> None:
+    """The loader is woken when it is needed, instead of being given up for dead after a while."""
+    site = service().start("--workers", "2", "--preload")
+    before = site.wait_serving(2)
+    (loader,) = site.pids().loaders
+    site.expect_error(r"killed")
+    os.kill(loader, signal.SIGSTOP)
+    victim, survivor = sorted(before)
+    os.kill(victim, signal.SIGKILL)
+    site.wait_until(lambda: victim not in site.workers(), "the victim is gone")
+    assert survivor in site.wait_serving(2)
+    assert site.pids().loaders == [loader]
+
+
 def test_of_everybody_but_the_arbiter(service: StartService) -> None:
     site = service().start("--workers", "3", "--preload")
     before = site.wait_serving(3)

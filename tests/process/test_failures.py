@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -71,6 +73,9 @@ BROKEN_APPLICATIONS = [
 ANY_FAILURE = r"fail|dropped|died|not found|giving up|could not|waits"
 
 
+WHERE = r'File "\S+/app\.py", line \d+'
+
+
 def restore(site: Service, version: str) -> None:
     site.deploy(version)
 
@@ -131,7 +136,7 @@ def test_a_hang_after_hup_ends_with_boot_timeout(service: StartService, where: s
     site.write("gunicorn.conf.py", f"workers = 2\npreload_app = {preload}\n")
     site.start()
     before = site.wait_serving(2)
-    site.expect_error(ANY_FAILURE + "|boot_timeout|abort|kill")
+    site.expect_error(ANY_FAILURE + "|boot_timeout|abort|kill|where the loader")
     if where == "import":
         site.deploy("2", at_import="time.sleep(3600)")
     else:
@@ -139,6 +144,8 @@ def test_a_hang_after_hup_ends_with_boot_timeout(service: StartService, where: s
     site.write("gunicorn.conf.py", f"workers = 2\npreload_app = {preload}\nboot_timeout = 1\n")
     site.hup()
     site.wait_log(r"reload failed.*boot_timeout")
+    if where == "import":
+        site.wait_log(WHERE)
     assert site.wait_serving(2, version="1") == before
     site.write("gunicorn.conf.py", f"workers = 2\npreload_app = {preload}\n")
     restore(site, "3")
@@ -154,10 +161,54 @@ def test_a_hang_at_start_ends_with_boot_timeout(service: StartService, where: st
         site.deploy("1", at_import="time.sleep(3600)")
     else:
         site.deploy("1", startup="await asyncio.sleep(3600)")
-    site.expect_error(ANY_FAILURE + "|boot_timeout|abort|kill")
+    site.expect_error(ANY_FAILURE + "|boot_timeout|abort|kill|where the loader")
     site.start("--boot-timeout", "1", *(["--preload"] if preload else []))
     assert site.wait_exit() == 3
     assert "boot_timeout" in site.log
+    if where == "import":
+        assert re.search(WHERE, site.log), site.log
+        assert site.log.count("app.py") == 1, f"the place is told once\n{site.log}"
+        assert "loop.py" not in site.log, "the arbiter's own frames are left out"
+
+
+def test_a_hang_in_c_at_import_is_located(service: StartService) -> None:
+    """No Python handler would ever run there."""
+    site = service()
+    site.deploy("1", at_import="import ctypes\nctypes.PyDLL(None).pause()")
+    site.expect_error(ANY_FAILURE + "|where the loader")
+    site.start("--boot-timeout", "1", "--preload")
+    assert site.wait_exit() == 3
+    assert re.search(WHERE, site.log), site.log
+
+
+def test_a_crash_in_c_at_import_is_located(service: StartService) -> None:
+    site = service().start("--preload")
+    before = site.wait_serving(1)
+    site.expect_error(ANY_FAILURE + "|where the loader")
+    site.deploy("2", at_import="import ctypes\nctypes.string_at(0)")
+    site.hup()
+    site.wait_log(r"reload failed.*signal 11")
+    assert re.search(WHERE, site.log), site.log
+    assert site.wait_serving(1) == before
+
+
+def test_a_reload_that_gets_stuck_half_way_says_so(service: StartService) -> None:
+    """The first new worker takes the only place there is: the others cannot start until it is free."""
+    site = service().start("--workers", "3", "--preload")
+    before = site.wait_serving(3)
+    site.expect_error(r"reload incomplete|died \(exit code 3\)")
+    site.deploy("2", startup="os.close(os.open('place', os.O_CREAT | os.O_EXCL))")
+    site.hup()
+    site.wait_log(r"\[ERROR\] Reload incomplete: generation 2 has 1 of 3 workers after \d.*: FileExistsError")
+    site.wait_event("starting", count=7)
+    assert len(set(before) & site.workers()) == 2, "older ones serve on"
+    assert site.get().status == 200
+    assert site.log.count("Reload incomplete") == 1
+    assert site.log.count("Traceback (most recent call last)") == 1, site.log
+    restore(site, "3")
+    site.hup()
+    site.wait_serving(3, version="3")
+    site.wait_log("Reloaded: generation 3, 3 workers")
 
 
 BROKEN_FILES = [
@@ -206,6 +257,88 @@ def test_a_vanished_configuration(service: StartService) -> None:
     site.hup()
     site.wait_log(r"\[ERROR\].*(site\.conf\.py|configuration)")
     assert site.wait_serving(2) == before
+
+
+def test_a_start_in_a_directory_that_was_removed(service: StartService) -> None:
+    site = service().start(prefix=["sh", "-c", 'mkdir gone && cd gone && rmdir ../gone && exec "$@"', "sh"])
+    assert site.wait_exit() == 1
+    assert "Traceback" not in site.log
+    assert re.search(r"^Error: .*working directory.*No such file", site.log, re.MULTILINE), site.log
+
+
+def release(site: Service) -> Path:
+    """A folder that the application is moved to."""
+    folder = site.directory / "release"
+    folder.mkdir()
+    shutil.copy(site.directory / "probe.py", folder)
+    (site.directory / "app.py").rename(folder / "app.py")
+    return folder
+
+
+@PRELOAD
+@pytest.mark.parametrize("chdir", ["the start", "chdir"])
+def test_a_directory_that_is_removed_while_it_serves(service: StartService, chdir: str, preload: bool) -> None:
+    """HUP is refused, a crash finds no code, unless it was preloaded; and all is well when the directory is back."""
+    site = service()
+    folder = release(site)
+    options = ["--workers", "2", *(["--preload"] if preload else [])]
+    if chdir == "chdir":
+        site.start(*options, "--chdir", "release")
+    else:
+        site.directory = folder
+        site.start(*options)
+    before = site.wait_serving(2)
+    site.expect_error("reload refused")
+    shutil.rmtree(folder)
+    site.hup()
+    site.wait_log(r"reload refused.*release.*No such file|reload refused.*does not exist: 'release'")
+    site.signal(signal.SIGUSR2)
+    site.expect_error("upgrade failed|cannot be started")
+    site.wait_log("upgrade failed")
+    assert site.wait_serving(2) == before
+    assert site.get().status == 200
+    assert "Traceback" not in site.log
+    victim, survivor = sorted(before)
+    site.expect_error(r"killed by signal 9|died \(exit code 4\)")
+    os.kill(victim, signal.SIGKILL)
+    if preload:
+        assert survivor in site.wait_serving(2, version="1")
+    else:
+        site.wait_log(r"no module named 'app'")
+    site.directory = folder.parent
+    site.deploy("2")
+    release(site)
+    site.hup()
+    site.wait_serving(2, version="2")
+
+
+MORTAL = """
+import ctypes, os, sys
+for capability in (1, 2):  # CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH: without them permissions hold for root too
+    ctypes.CDLL(None).prctl(24, capability, 0, 0, 0)  # PR_CAPBSET_DROP, in force from the next execve on
+os.execv(sys.executable, [sys.executable, "-m", "supervisor", *sys.argv[1:]])
+"""
+
+
+def test_a_directory_that_is_forbidden_while_it_serves(service: StartService) -> None:
+    site = service()
+    site.write("mortal.py", MORTAL)
+    site.write("gunicorn.conf.py", "workers = 2\nchdir = 'release'\n")
+    release(site)
+    before = site.start("app:app", "--bind", site.address, script="mortal.py").wait_serving(2)
+    site.expect_error("reload refused.*permission denied")
+    os.chmod(site.directory / "release", 0)
+    try:
+        site.hup()
+        site.wait_log("reload refused.*release.*permission denied")
+        assert site.wait_serving(2) == before
+        assert "Traceback" not in site.log
+        site.deploy("2")
+        site.write("gunicorn.conf.py", "workers = 2\nchdir = '.'\n")
+        site.hup()
+        site.wait_serving(2, version="2")
+    finally:
+        os.chmod(site.directory / "release", 0o755)
 
 
 def test_a_configuration_that_cannot_be_read_at_start(service: StartService) -> None:

@@ -65,6 +65,54 @@ def test_an_application_object(service: StartService) -> None:
     site.wait_log(r"\[WARNING\].*new code")
 
 
+@pytest.mark.parametrize("preload", [True, False])
+@pytest.mark.parametrize("rereads", [True, False])
+def test_a_launcher_that_has_imported_the_application(service: StartService, preload: bool, rereads: bool) -> None:
+    """The forks inherit the module: it is said at the start, and at HUP, that this cannot load new code."""
+    site = service()
+    site.write(
+        "launch.py",
+        "import app\n"
+        "from supervisor import Arbiter\n"
+        "from supervisor.config.load import Inputs, load\n"
+        f"values = {{'bind': '{site.address}', 'workers': 2, 'preload_app': {preload}}}\n"
+        "inputs = Inputs('app:app', values)\n"
+        f"Arbiter(load(inputs){', inputs' if rereads else ''}).run()\n",
+    )
+    before = site.start(script="launch.py").wait_serving(2)
+    assert len(re.findall(r"\[WARNING\].*module app .*new code", site.log)) == 1, site.log
+    site.deploy("2")
+    site.hup()
+    site.wait_until(lambda: not set(before) & site.workers(), "the workers are new ones")
+    site.wait_serving(2, version="1")
+    site.wait_log(r"\[WARNING\].*module app .*new code", count=2)
+
+
+def test_a_launcher_that_has_imported_something_else(service: StartService) -> None:
+    """New code of the application is loaded; what it shares with the launcher is named."""
+    site = service()
+    site.write("helper.py", "")
+    site.write("launch.py", f"import helper, supervisor\nsupervisor.run('app:app', bind='{site.address}')\n")
+    site.start(script="launch.py").wait_serving(1)
+    site.deploy("2")
+    site.hup()
+    site.wait_serving(1, version="2")
+    assert "new code" not in site.log
+    assert re.search(r"HUP does not renew .*: helper$", site.log, re.MULTILINE), site.log
+
+
+def test_a_configuration_file_may_import_the_application(service: StartService) -> None:
+    """HUP reads it again, and then imports are fresh."""
+    site = service()
+    site.write("gunicorn.conf.py", "import app\nworkers = 2\npreload_app = True\n")
+    site.start().wait_serving(2)
+    site.deploy("2")
+    site.hup()
+    site.wait_serving(2, version="2")
+    assert "new code" not in site.log
+    assert "HUP does not renew" not in site.log
+
+
 WORKER = """
 from probe import note
 from supervisor.workers.uvicorn import {base}

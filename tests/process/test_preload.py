@@ -55,6 +55,28 @@ def test_a_crashed_worker_is_replaced_from_memory(service: StartService, measure
     measured(f"import {took:.3f} s, replacement from memory {replaced:.3f} s")
 
 
+@pytest.mark.parametrize("deployed", [True, False])
+def test_a_lost_loader_and_files_that_have_changed(service: StartService, deployed: bool) -> None:
+    """The next loader can only load what is there now. If that is something else, it is said, and where."""
+    site = service().start("--workers", "2", "--preload")
+    before = site.wait_serving(2)
+    (loader,) = site.pids().loaders
+    site.expect_error(r"loader|killed")
+    if deployed:
+        site.deploy("2")
+    os.kill(loader, signal.SIGKILL)
+    site.wait_event("import", count=2)
+    victim = min(before)
+    os.kill(victim, signal.SIGKILL)
+    site.wait_until(lambda: victim not in site.workers() and len(site.serving()) == 2, "a replacement")
+    warning = rf"\[WARNING\].*Generation 1.*{re.escape(str(site.directory))}/app\.py.* HUP"
+    assert bool(re.search(warning, site.log)) is deployed, site.log
+    assert set(site.serving().values()) == ({"1", "2"} if deployed else {"1"})
+    site.hup()
+    site.wait_serving(2, version="2" if deployed else "1")
+    assert len(re.findall(r"\[WARNING\]", site.log)) == deployed, "the next generation is not compared"
+
+
 def test_an_added_worker_runs_the_generation_that_serves(service: StartService) -> None:
     site = service().start("--workers", "1", "--preload")
     site.wait_serving(1)

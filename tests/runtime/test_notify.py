@@ -190,6 +190,19 @@ def test_a_reload_that_fails(manager: Manager, tmp_path: Path) -> None:
     ]
 
 
+def test_a_reload_that_does_not_get_done_for_a_while(manager: Manager, tmp_path: Path) -> None:
+    failure = Failure("too many connections", "Traceback")
+    system = World(manager, conduct=lambda birth: Conduct(failure=failure if birth.worker == 4 else None))
+    system.at(2, HUP)
+    system.at(6, TERM)
+    note = "reload incomplete: too many connections"
+    assert run(system, tmp_path, workers=2)[3:6] == [
+        (2, "RELOADING=1\nMONOTONIC_USEC=1002000000\nSTATUS=reloading to generation 2"),
+        (2.2, f"READY=1\nSTATUS={note}; serving: 2 workers, generation 2"),
+        (2.8, "STATUS=serving: 2 workers, generation 2"),
+    ]
+
+
 class Editing(World):
     """Breaks the configuration file at ``broken_at``, and mends it a second later."""
 

@@ -15,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from supervisor.config.load import Inputs, load
 from supervisor.errors import ConfigError
+from supervisor.runtime.listeners import Listeners
 from supervisor.runtime.sockets import AddressInUse, Listener, open_listener, seal
 
 LISTEN = """
@@ -329,6 +331,24 @@ def test_an_inherited_socket_is_not_sealed() -> None:
         assert not seal(listener)
         with connected(listener, 1):
             assert serve_all(listener) == 1
+
+
+def test_an_address_that_is_no_longer_used_is_sealed_before_it_is_closed() -> None:
+    """A worker that drains holds a copy: what joined its queue behind the worker's last look would be reset."""
+    listeners = Listeners()
+    listeners.want(
+        load(Inputs(app="shop:app", values={"bind": ["127.0.0.1:0"]}, environ={}, cwd="/", default_files=False))
+    )
+    [listener] = listeners
+    address = listener.sock.getsockname()
+    with listener.sock.dup() as copy, socket.socket() as late:
+        listeners.keep_only(())
+        late.setblocking(False)
+        assert late.connect_ex(address) == errno.EINPROGRESS
+        assert select.select([], [late], [], 0)[1] == []
+        copy.close()
+        assert select.select([], [late], [], 60)[1] == [late]
+        assert late.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == errno.ECONNREFUSED
 
 
 def test_a_kernel_without_filters_cannot_seal() -> None:

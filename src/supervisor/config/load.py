@@ -10,7 +10,7 @@ import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -251,8 +251,10 @@ def _is_foreign(name: str, value: Any) -> bool:
 
 @contextmanager
 def _inside(directory: str) -> Iterator[None]:
-    """The file is read where the start was, wherever the arbiter is by now. The process goes back afterwards."""
-    before = os.open(".", os.O_RDONLY)  # a descriptor, because a deployment may have removed the directory
+    """The file is read where the start was, wherever the arbiter is by now. The process goes back afterwards, if the
+    directory that it was in can still be entered.
+    """
+    before = _here()
     try:
         try:
             os.chdir(directory)
@@ -260,5 +262,15 @@ def _inside(directory: str) -> Iterator[None]:
             raise ConfigError(f"The directory {directory} cannot be entered: {error.strerror}.") from None
         yield
     finally:
-        os.fchdir(before)
-        os.close(before)
+        if before is not None:
+            with suppress(PermissionError):
+                os.fchdir(before)
+            os.close(before)
+
+
+def _here() -> int | None:
+    """The working directory as a descriptor, because a deployment may have removed it; None if it is forbidden now."""
+    try:
+        return os.open(".", os.O_PATH | os.O_CLOEXEC)
+    except PermissionError:
+        return None

@@ -47,6 +47,18 @@ def add_to_path(folder: str) -> None:
         sys.path.insert(0, folder)
 
 
+def is_renewed(name: str) -> bool:
+    """Whether the next load sets this module aside, to be imported anew where it is needed."""
+    return name in _imported or (name not in _baseline and name in sys.modules and _is_users(name, sys.modules[name]))
+
+
+def of_the_user() -> list[str]:
+    """The user's modules in this process, by name. The program itself is none of them."""
+    others = {*sys.stdlib_module_names, "__main__"}
+    found = [(name, module) for name, module in sorted(sys.modules.items()) if name.partition(".")[0] not in others]
+    return [name for name, module in found if _is_users(name, module)]
+
+
 def _stale() -> set[str]:
     """The user's modules that were imported since the first load, by the file or by hooks."""
     found = {name for name, module in list(sys.modules.items()) if name not in _baseline and _is_users(name, module)}

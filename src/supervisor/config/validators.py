@@ -18,6 +18,7 @@ from collections.abc import Callable
 from typing import Any
 
 from supervisor.config.schema import Invalid
+from supervisor.errors import ConfigError
 
 _LEADING_ZERO = re.compile(r"0+[0-7]+")
 _GLOB = re.compile(r"[*?\[]")
@@ -241,9 +242,14 @@ def working_directory() -> str:
     """The current directory, by the name in ``PWD`` where that is the same place.
 
     The name matters when it goes through a symbolic link that a deployment moves: a later start in "the same"
-    directory then finds the new release.
+    directory then finds the new release. Raises `ConfigError` where it has no name any more.
     """
-    actual = os.getcwd()
+    try:
+        actual = os.getcwd()
+    except OSError as error:
+        raise ConfigError(
+            f"The working directory cannot be found: {error.strerror}; was it removed or replaced? cd into it again."
+        ) from None
     named = os.environ.get("PWD", "")
     try:
         return named if named and os.path.samefile(named, actual) else actual

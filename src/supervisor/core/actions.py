@@ -22,6 +22,13 @@ class StopLoader:
 
 
 @dataclass(frozen=True, slots=True)
+class AbortLoader:
+    """ABRT to the loader of a generation: leave word of where you are stuck, and die. Answered by `LoaderExited`."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
 class Spawn:
     """Have the loader of ``generation`` fork a worker. Answered by `Forked` or `ForkFailed`."""
 
@@ -109,6 +116,20 @@ class ReloadFinished:
 
 
 @dataclass(frozen=True, slots=True)
+class ReloadStalled:
+    """The new generation has taken over, but has only ``serving`` of ``workers``: the others do not get ready.
+
+    Said once. They are tried again, and older ones serve on in their slots; `ReloadFinished` may still follow.
+    """
+
+    generation: int
+    serving: int
+    workers: int
+    seconds: float
+    failure: Failure
+
+
+@dataclass(frozen=True, slots=True)
 class GenerationDropped:
     """A new generation did not get ready, or an operator's next order ``superseded`` it; the serving one stays.
 
@@ -172,6 +193,7 @@ class Exit:
 Action = (
     StartLoader
     | StopLoader
+    | AbortLoader
     | Spawn
     | Drain
     | Quit
@@ -182,6 +204,7 @@ Action = (
     | AnnounceReady
     | GenerationTakesOver
     | ReloadFinished
+    | ReloadStalled
     | GenerationDropped
     | BackOff
     | LoaderLost

@@ -215,6 +215,8 @@ class Arbiter:
             self._generations.forget(generation)
             return
         self._generations.restart_later(generation, failure, jitter=self._jitter(), now=now)
+        if generation.not_before > now:
+            self._stall(generation.number, failure, now)
 
     def _is_hopeless(self, candidate: Generation, *, explained: bool) -> bool:
         """Whether a candidate is not worth another try: behind it stands one that serves, or it will fail again."""
@@ -338,6 +340,15 @@ class Arbiter:
             slot.not_before = min(slot.not_before, now + longest)
         if slot is not None and slot.not_before > now:
             self._do(actions.BackOff(worker.slot, slot.not_before - now, slot.failures, failure))
+            if worker.failure is not None or slot.failures >= policy.STALL_CRASHES:
+                self._stall(worker.generation, failure, now)
+
+    def _stall(self, number: int, failure: Failure, now: float) -> None:
+        """A reload does not get done for now, if it is one that has taken over."""
+        serving = self._generations.serving
+        if serving is not None and serving.number == number:
+            count = sum(worker.serving for worker in self._workers.of_generation(number))
+            self._actions += self._readiness.stall(serving, failure, serving=count, wanted=self.wanted, now=now)
 
     def _bury(self, worker: Worker, cause: Cause) -> None:
         worker.move(cause)
@@ -353,10 +364,11 @@ class Arbiter:
             deadlines.give_back(self._workers, self._generations, late + policy.MOMENT)
         if self._stop_at is not None and self._stop_at <= now:
             self._stop(now, graceful=True)
+        self._generations.kill_stubborn(now)
         for generation in self._generations.overdue(now):
             limit = generation.limits.boot_timeout
             failure = Failure(f"generation {generation.number} did not load within boot_timeout ({limit:g} s)")
-            self._generations.stop_loader(generation, failure)
+            self._generations.abort_loader(generation, failure, now)
             if generation is self._generations.candidate:
                 self._give_up(failure, now)
         for worker in self._workers:
@@ -372,7 +384,7 @@ class Arbiter:
         match worker.state:
             case State.SPAWNING:
                 worker.deadline = None
-                self._generations.stop_loader(self._generations[worker.generation], Failure(complaint))
+                self._generations.abort_loader(self._generations[worker.generation], Failure(complaint), now)
             case State.BOOTING:
                 self._abort(worker, complaint, now)
             case _:

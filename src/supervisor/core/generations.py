@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from supervisor.core import policy
-from supervisor.core.actions import Action, LoaderLost, StartLoader, StopLoader
+from supervisor.core.actions import AbortLoader, Action, LoaderLost, StartLoader, StopLoader
 from supervisor.core.events import Failure, Limits
 
 
@@ -21,6 +21,7 @@ class Load(Enum):
     LOADING = "loading"
     LOADED = "loaded"
     LOST = "lost"  # died; to be started again at ``not_before``
+    ABORTING = "aborting"  # told to say where it is stuck, and to die, until ``deadline``
     STOPPING = "stopping"  # told to go
 
 
@@ -43,6 +44,7 @@ class Generation:
     failure: Failure | None = None
     crashes: int = 0
     reported: bool = False  # "ready" or "reload finished" has been said
+    stalled: bool = False  # "reload incomplete" has been said
 
 
 class Generations:
@@ -90,22 +92,38 @@ class Generations:
         return min(times, default=None)
 
     def give_time_back(self, seconds: float) -> None:
-        """Move the deadlines of loaders that are loading."""
+        """Move the deadlines of loaders that are loading or being aborted."""
         for generation in self._all.values():
             if generation.deadline is not None:
                 generation.deadline += seconds
 
     # Loaders
 
-    def stop_loader(self, generation: Generation, failure: Failure | None = None) -> None:
-        """Stop it, because of ``failure`` if there is one. A generation whose loader is lost is thereby gone."""
-        generation.deadline = None
-        generation.failure = generation.failure or failure
+    def stop_loader(self, generation: Generation) -> None:
+        """Stop it. A generation whose loader is lost is thereby gone; one that is being aborted is left to that."""
         if generation.load in (Load.LOADING, Load.LOADED):
-            generation.load = Load.STOPPING
-            self._do(StopLoader(generation.number))
+            self._kill_loader(generation)
         elif generation.load is Load.LOST:
             del self._all[generation.number]
+
+    def abort_loader(self, generation: Generation, failure: Failure, now: float) -> None:
+        """Have a loader that is stuck say where, and end it, because of ``failure``."""
+        if generation.load in (Load.LOADING, Load.LOADED):
+            generation.failure = generation.failure or failure
+            generation.load = Load.ABORTING
+            generation.deadline = now + policy.ABORT_GRACE
+            self._do(AbortLoader(generation.number))
+
+    def kill_stubborn(self, now: float) -> None:
+        """Kill those that did not die of their abort."""
+        for generation in self:
+            if generation.load is Load.ABORTING and generation.deadline is not None and generation.deadline <= now:
+                self._kill_loader(generation)
+
+    def _kill_loader(self, generation: Generation) -> None:
+        generation.deadline = None
+        generation.load = Load.STOPPING
+        self._do(StopLoader(generation.number))
 
     def stop_all(self) -> None:
         """Stop all loaders, for good."""
@@ -122,7 +140,8 @@ class Generations:
 
     def overdue(self, now: float) -> list[Generation]:
         """Those that should have loaded by now."""
-        return [generation for generation in self if generation.deadline is not None and generation.deadline <= now]
+        loading = [generation for generation in self if generation.load is Load.LOADING]
+        return [each for each in loading if each.deadline is not None and each.deadline <= now]
 
     def exited(self, generation: Generation) -> None:
         """Its loader is gone. Then either `restart_later`, `stop_loader` or `forget` the generation."""

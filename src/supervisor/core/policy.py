@@ -21,11 +21,14 @@ DESERTED_FAILURES = 50
 BOOT_CRASHES = 3
 """So many workers of the first generation may die unexplained before the arbiter gives up."""
 
+STALL_CRASHES = 3
+"""So many workers of a slot may die unexplained in a reload before it is said that this one does not get done."""
+
 SPAWN_TIMEOUT = 30.0
 """A loader that was told to fork and has not by then is stuck."""
 
 ABORT_GRACE = 2.0
-"""Between ABRT and KILL: time to write the stacks to the log."""
+"""Between ABRT and KILL: time for a worker to write its stacks to the log, or for a loader to leave them behind."""
 
 QUIT_GRACE = 5.0
 """Between QUIT and KILL: time for the lifespan shutdown."""

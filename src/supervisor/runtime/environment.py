@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 
@@ -25,6 +26,15 @@ class Environment:
             os.chdir(settings.chdir)
         except OSError as error:
             raise ConfigError(f"chdir = {settings.chdir!r}: {error.strerror}") from error
+        self._replace(settings)
+
+    def go_back(self, settings: Settings) -> None:
+        """To settings that were applied before. If their directory is not there any more, the process stays put."""
+        with contextlib.suppress(OSError):
+            os.chdir(settings.chdir)
+        self._replace(settings)
+
+    def _replace(self, settings: Settings) -> None:
         self.restore()
         for name, value in settings.env.items():
             self._before[name] = os.environ.get(name)

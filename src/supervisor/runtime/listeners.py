@@ -73,4 +73,6 @@ class Listeners:
         if self.shared:
             listener.sock.close()
         else:
+            # Workers may still take what waits in its queue: nobody is to join it between that and their close.
+            seal(listener)
             listener.close()

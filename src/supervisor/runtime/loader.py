@@ -12,19 +12,23 @@ arbiter has been told of it; if the loader dies before, the gate closes and the 
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import gc
 import os
+import re
 import signal
+import sys
 from collections.abc import Callable
 from typing import Any, NoReturn
 
 from supervisor.application import explain, load_application
 from supervisor.logs.setup import Logs
-from supervisor.runtime import nesting, titles
-from supervisor.runtime.channel import Channel, Message, as_payload
+from supervisor.runtime import nesting, sources, titles
+from supervisor.runtime.channel import JSON, Channel, Message, as_payload
 from supervisor.runtime.child import Inheritance, become_worker
 from supervisor.runtime.environment import Environment
 from supervisor.runtime.hazards import Snapshot, compare
+from supervisor.runtime.heartbeat import HeartbeatFile
 from supervisor.runtime.linux import clear_parent_death_signal, set_parent_death_signal
 from supervisor.runtime.offspring import Offspring
 from supervisor.runtime.service_manager import forget
@@ -39,12 +43,28 @@ ORPHAN_MARGIN = 5.0
 
 
 class Loader:
-    """The loader's side of a generation."""
+    """The loader's side of a generation. ``page`` takes the stacks of its threads at a crash or an abort.
 
-    def __init__(self, *, generation: int, plan: Plan, channel: Channel, logs: Logs, arbiter_pid: int) -> None:
+    ``known`` are the files that its generation was loaded from before, if it was (`supervisor.runtime.sources`).
+    """
+
+    def __init__(
+        self,
+        *,
+        generation: int,
+        plan: Plan,
+        channel: Channel,
+        page: HeartbeatFile,
+        known: bytes,
+        logs: Logs,
+        arbiter_pid: int,
+    ) -> None:
         self._generation = generation
         self._settings = plan.settings
         self._channel = channel
+        self._page = page
+        self._known = known
+        self._sources: dict[str, bytes] = {}
         self._logs = logs
         self._arbiter_pid = arbiter_pid
         self._load_app: Callable[[], Any] = lambda: load_application(plan.settings.app)
@@ -59,6 +79,8 @@ class Loader:
         set_parent_death_signal(signal.SIGKILL)
         if os.getppid() != self._arbiter_pid:
             os._exit(0)
+        # In C: an import may hang where no Python code can run.
+        faulthandler.enable(file=self._page.dump_fd())
         nesting.mark()
         forget(os.environ)
         titles.set_title("loader", self._settings.proc_name, f"generation {self._generation}")
@@ -70,7 +92,7 @@ class Loader:
                 "load_failed", {"summary": summary[:1000], "exit_code": exit_code}, payload=as_payload(detail)
             )
             self._leave(exit_code)
-        self._channel.send("loaded", {"hazards": [hazard[:500] for hazard in hazards[:20]]})
+        self._say_loaded(hazards)
         # From here on the end of the line tells of the arbiter's death, and there is something to be done about it.
         clear_parent_death_signal()
         while (message := self._channel.receive_blocking()) is not None:
@@ -91,9 +113,10 @@ class Loader:
         if not self._settings.preload_app:
             gc.freeze()
             return []
-        before = Snapshot.take()
+        before, modules = Snapshot.take(), set(sys.modules)
         app = load_application(self._settings.app)
         self._load_app = lambda: app
+        self._sources = sources.digests(modules)
         # What survives this collection is what the workers will share. Frozen objects are not visited by their
         # collectors, whose marks would otherwise copy every page (gc.freeze was made for this).
         gc.collect()
@@ -101,6 +124,13 @@ class Loader:
         # Had the import it ignored, nobody could be waited for.
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         return compare(before, Snapshot.take())
+
+    def _say_loaded(self, hazards: list[str]) -> None:
+        changed = sources.changed(self._sources, self._known)
+        fields: dict[str, JSON] = {"hazards": [hazard[:500] for hazard in hazards[:20]]}
+        if changed:
+            fields |= {"changed": changed[0][:1000], "changes": len(changed)}
+        self._channel.send("loaded", fields, payload=sources.packed(self._sources.values()))
 
     def _fork(self, message: Message) -> None:
         number, loader = message.integer("worker"), os.getpid()
@@ -147,6 +177,8 @@ class Loader:
             _report(report_w, f"{pid}\n")
             os._exit(0)
         os.close(report_w)
+        faulthandler.disable()
+        self._page.close()
         self._channel.close()
         self._offspring.forget()
         become_worker(
@@ -167,6 +199,19 @@ class Loader:
         self._logs.flush()
         # Not sys.exit: exit handlers of the application belong to workers, and the arbiter's are not ours to run.
         os._exit(code)
+
+
+def from_the_loader_on(dump: str) -> str:
+    """What `faulthandler` wrote, without the frames of the arbiter, which the fork left below the loader's."""
+    lines: list[str] = []
+    ours = re.compile(rf'  File "{re.escape(__file__)}", line \d+ in run$')
+    below = False
+    for line in dump.strip().splitlines():
+        below = below and line.startswith("  File ")
+        if not below:
+            lines.append(line)
+        below = below or ours.match(line) is not None
+    return "\n".join(lines)
 
 
 def _take_no_notice(_signum: int, _frame: object) -> None:

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 
 from supervisor.config.load import Inputs
 from supervisor.config.settings import Settings
+from supervisor.config.validators import working_directory
 from supervisor.config.worker_class import described
 from supervisor.core import actions
 from supervisor.core.actions import Action
@@ -35,7 +36,7 @@ from supervisor.core.events import (
 )
 from supervisor.errors import SupervisorError
 from supervisor.reporting import Reporter
-from supervisor.runtime import nesting, titles
+from supervisor.runtime import nesting, staleness, titles
 from supervisor.runtime.heartbeat import default_directory
 from supervisor.runtime.holdings import Holdings
 from supervisor.runtime.linux import has_terminal, set_child_subreaper
@@ -47,11 +48,13 @@ from supervisor.runtime.sockets import AddressInUse, Listener
 from supervisor.runtime.surface import Surface
 from supervisor.runtime.system import (
     HazardFound,
+    LoaderWords,
     Occurrence,
     Plan,
     PredecessorGone,
     Rehearsed,
     SignalArrived,
+    SourcesChanged,
     StrangerReaped,
     SuccessorExited,
     SuccessorReady,
@@ -97,7 +100,7 @@ class Arbiter:
         self._closing = False
         self._exit_code = 0
         self._environ = dict(os.environ) if inputs is None else inputs.environ
-        self._directory = os.getcwd() if inputs is None else inputs.cwd
+        self._directory = working_directory() if inputs is None else inputs.cwd
 
     def run(self) -> int:
         """Serve until told to stop, and return the exit code: 0, or 3 or 4 where nothing ever got ready.
@@ -175,6 +178,7 @@ class Arbiter:
             log.info("Configuration: %s", settings.config_path)
         for warning in settings.warnings:
             log.warning("%s", warning)
+        staleness.report(log, settings.app, rereads=self._inputs is not None)
         self._upgrade.receive()
         if self._upgrade.suffix:
             self._notifier.stand_by()
@@ -251,7 +255,7 @@ class Arbiter:
         match occurrence:
             case SignalArrived(number):
                 self._handle_signal(number)
-            case HazardFound() | StrangerReaped():
+            case HazardFound() | SourcesChanged() | LoaderWords() | StrangerReaped():
                 self._reporter.occurrence(occurrence)
             case SuccessorReady() | SuccessorExited():
                 self._upgrade.notice(occurrence)
@@ -297,6 +301,8 @@ class Arbiter:
                 self._start_loader(generation)
             case actions.StopLoader(generation):
                 self._system.stop_loader(generation)
+            case actions.AbortLoader(generation):
+                self._system.abort_loader(generation)
             case actions.Spawn():
                 self._spawn(action)
             case actions.Drain(worker):
@@ -412,8 +418,8 @@ class Arbiter:
     def _begin_generation(self, plan: Plan) -> None:
         """New settings are in force, and a new generation is to follow."""
         self._use(plan.settings)
-        if not isinstance(self._settings.app, str):
-            self._log.warning("The application was given as an object: workers are renewed, but not with new code")
+        if why := staleness.why_stale(self._settings.app, rereads=self._inputs is not None):
+            self._log.warning("%s: workers are renewed, but not with new code", why)
         self._plans[self._core.next_generation] = plan
         self._surface.hook("on_reload", self._surface.server)
         self._feed(ReloadRequested(limits_of(self._settings)))

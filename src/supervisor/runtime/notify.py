@@ -95,6 +95,11 @@ class Notifier:
                 self._serving()
             case actions.ReloadFinished(generation) if self._is_reloading_to(generation):
                 self._serving()
+            case actions.ReloadFinished(generation) if generation == self._target:
+                self._note = ""  # it was incomplete for a while
+            case actions.ReloadStalled(generation, failure=failure) if self._is_reloading_to(generation):
+                self._note = f"reload incomplete: {failure.summary}"
+                self._serving()
             case actions.GenerationDropped(generation, failure=failure) if self._is_reloading_to(generation):
                 self._note = f"reload failed: {failure.summary}"
                 self._serving()

@@ -28,15 +28,17 @@ from supervisor.runtime.channel import Channel, Message
 from supervisor.runtime.child import DUMP_SIGNAL
 from supervisor.runtime.children import Children, has_children, is_child
 from supervisor.runtime.heartbeat import HeartbeatFile
-from supervisor.runtime.loader import Loader
+from supervisor.runtime.loader import Loader, from_the_loader_on
 from supervisor.runtime.relatives import OtherArbiter, Rehearsal, Relatives
 from supervisor.runtime.signals import SignalWakeup
 from supervisor.runtime.system import (
     Birth,
     HazardFound,
+    LoaderWords,
     Occurrence,
     Plan,
     SignalArrived,
+    SourcesChanged,
     StrangerReaped,
     Succession,
 )
@@ -48,12 +50,13 @@ LAST_REAP = 0.25
 
 @dataclass(slots=True)
 class LoaderProcess:
-    """The arbiter's side of a loader."""
+    """The arbiter's side of a loader. ``page`` is there for the last words of the process only."""
 
     generation: int
     plan: Plan
     pid: int
     channel: Channel
+    page: HeartbeatFile
 
 
 @dataclass(slots=True)
@@ -83,6 +86,7 @@ class PosixSystem:
     _loaders: dict[int, LoaderProcess] = field(default_factory=dict)
     _workers: dict[int, WorkerProcess] = field(default_factory=dict)
     _unclaimed: dict[int, int] = field(default_factory=dict)
+    _sources: dict[int, bytes] = field(default_factory=dict)
     _wiring: Wiring = field(init=False)
     _relatives: Relatives = field(init=False)
 
@@ -130,9 +134,8 @@ class PosixSystem:
         generation = loader.generation
         match message.kind:
             case "loaded":
-                hazards = message.fields.get("hazards")
-                found = hazards if isinstance(hazards, list) else []
-                return [*(HazardFound(generation, str(hazard)) for hazard in found), LoaderReady(generation)]
+                self._sources.setdefault(generation, message.payload)
+                return [*_findings(generation, message), LoaderReady(generation)]
             case "load_failed":
                 return [LoaderFailed(generation, _failure(message))]
             case "forked":
@@ -197,7 +200,10 @@ class PosixSystem:
 
     def _loader_ended(self, loader: LoaderProcess, status: int) -> list[Occurrence]:
         happened = self._heed_loader(loader)
+        if words := from_the_loader_on(loader.page.read_dump()):
+            happened.append(LoaderWords(loader.generation, words))
         self._wiring.hang_up(loader.channel)
+        loader.page.close()
         del self._loaders[loader.generation]
         for worker in [w for w in self._workers.values() if w.generation == loader.generation and not w.pid]:
             self.release(worker.number)
@@ -206,23 +212,38 @@ class PosixSystem:
     # What to do
 
     def start_loader(self, generation: int, plan: Plan) -> None:
-        ours, theirs = Channel.pair()
+        self._forget_sources(generation)
+        page = HeartbeatFile.create(self.heartbeat_directory)
+        line = ours, theirs = Channel.pair()
         logs = self.logs()
         logs.flush()
         arbiter_pid = os.getpid()
-        with self.signals.held():
-            pid = os.fork()
-            if pid == 0:
-                self._be_a_loader(generation, plan, channel=theirs, ours=ours, logs=logs, arbiter_pid=arbiter_pid)
+        try:
+            with self.signals.held():
+                pid = os.fork()
+                if pid == 0:
+                    self._be_a_loader(generation, plan, line=line, page=page, logs=logs, arbiter_pid=arbiter_pid)
+        except OSError:
+            for held in (page, *line):
+                held.close()
+            raise
         theirs.close()
-        loader = LoaderProcess(generation, plan, pid, ours)
+        loader = LoaderProcess(generation, plan, pid, ours, page)
         self._loaders[generation] = loader
         self.children.expect(pid)
         self._wiring.connect(loader)
 
     def _be_a_loader(
-        self, generation: int, plan: Plan, *, channel: Channel, ours: Channel, logs: Logs, arbiter_pid: int
+        self,
+        generation: int,
+        plan: Plan,
+        *,
+        line: tuple[Channel, Channel],
+        page: HeartbeatFile,
+        logs: Logs,
+        arbiter_pid: int,
     ) -> NoReturn:
+        ours, theirs = line
         try:
             self.signals.reset_in_child()
             ours.close()
@@ -230,7 +251,9 @@ class PosixSystem:
             Loader(
                 generation=generation,
                 plan=plan,
-                channel=channel,
+                channel=theirs,
+                page=page,
+                known=self._sources.get(generation, b""),
                 logs=logs,
                 arbiter_pid=arbiter_pid,
             ).run()
@@ -239,9 +262,19 @@ class PosixSystem:
         finally:
             os._exit(3)
 
+    def _forget_sources(self, starting: int) -> None:
+        """A generation may be loaded again for as long as it has workers."""
+        alive = {starting, *self._loaders, *(worker.generation for worker in self._workers.values())}
+        self._sources = {generation: known for generation, known in self._sources.items() if generation in alive}
+
     def stop_loader(self, generation: int) -> None:
         if loader := self._loaders.get(generation):
             _kill(loader.pid, signal.SIGKILL)
+
+    def abort_loader(self, generation: int) -> None:
+        if loader := self._loaders.get(generation):
+            _kill(loader.pid, signal.SIGABRT)
+            _kill(loader.pid, signal.SIGCONT)  # to one that is stopped, nothing else would be delivered
 
     def spawn(self, birth: Birth) -> None:
         loader = self._loaders.get(birth.generation)
@@ -257,6 +290,8 @@ class PosixSystem:
         loader.channel.send("fork", fields, payload=birth.attachments, fds=fds)
         self._wiring.watch(loader.channel)
         theirs.close()
+        # One that somebody has stopped would otherwise be given up, and its generation loaded from disk anew.
+        _kill(loader.pid, signal.SIGCONT)
 
     def signal_worker(self, worker: int, signum: signal.Signals) -> None:
         process = self._workers[worker]
@@ -334,6 +369,8 @@ class PosixSystem:
             channel.close()
         for worker in self._workers.values():
             worker.heartbeat.close()
+        for loader in self._loaders.values():
+            loader.page.close()
 
     def _channels(self) -> Iterable[Channel]:
         yield from (loader.channel for loader in self._loaders.values())
@@ -346,6 +383,15 @@ def _kill(pid: int, signum: int) -> None:
         os.kill(pid, signum)
     except ProcessLookupError:
         return  # it has ended, and will be reaped
+
+
+def _findings(generation: int, message: Message) -> Iterator[HazardFound | SourcesChanged]:
+    """What a loader has to report beside that it is ready."""
+    hazards = message.fields.get("hazards")
+    for hazard in hazards if isinstance(hazards, list) else []:
+        yield HazardFound(generation, str(hazard))
+    if first := message.text("changed"):
+        yield SourcesChanged(generation, first, message.integer("changes", 1))
 
 
 def _failure(message: Message) -> Failure:

@@ -152,7 +152,8 @@ class Relatives:
             environ = for_successor(succession.environ, arbiter=os.getppid(), successor=os.getpid())
             os.execvpe(succession.command[0], list(succession.command), handover.environ(environ))
         except BaseException as error:  # noqa: BLE001 - nothing may climb up into the arbiter's frames of this copy
-            self._logs().error.critical("the new arbiter cannot be started: %s", error, exc_info=error)
+            trace = None if isinstance(error, OSError) else error  # a directory or a program that is gone says it all
+            self._logs().error.critical("the new arbiter cannot be started: %s", error, exc_info=trace)
         finally:
             self._logs().flush()
             os._exit(1)

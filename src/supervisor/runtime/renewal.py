@@ -83,7 +83,7 @@ class Renewal:
             self._accept(plan)
 
     def _fail(self, error: SupervisorError) -> None:
-        self._holdings.environment.apply(self._settings())
+        self._holdings.environment.go_back(self._settings())
         detail = f"\n{error.detail.rstrip()}" if error.detail else ""
         self._holdings.logs.error.error("Reload refused, nothing has changed: %s%s", error, detail)
         self._refuse(error)

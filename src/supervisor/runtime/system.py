@@ -35,6 +35,23 @@ class HazardFound:
 
 
 @dataclass(frozen=True, slots=True)
+class SourcesChanged:
+    """A generation was loaded again, but so many files of it have changed since it was the first time, or are new."""
+
+    generation: int
+    first: str
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoaderWords:
+    """What the crash handler of a loader left, which has ended: where its threads were. Comes before `LoaderExited`."""
+
+    generation: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class StrangerReaped:
     """A process that is nobody's worker, adopted from the application, was reaped."""
 
@@ -72,6 +89,8 @@ Occurrence = (
     Event
     | SignalArrived
     | HazardFound
+    | SourcesChanged
+    | LoaderWords
     | StrangerReaped
     | SuccessorReady
     | SuccessorExited
@@ -135,6 +154,9 @@ class System(Protocol):
 
     def stop_loader(self, generation: int) -> None:
         """Kill the loader of a generation. Ends in `LoaderExited`."""
+
+    def abort_loader(self, generation: int) -> None:
+        """Have the loader of a generation leave word of where it is stuck, and die. Ends in `LoaderExited`."""
 
     def spawn(self, birth: Birth) -> None:
         """Have a worker forked. Ends in `Forked` or `ForkFailed`; unless the loader dies of it: `LoaderExited`."""

@@ -256,7 +256,7 @@ class Server:
         for server in self.servers:
             server.close()
         for listener in self.listeners:
-            self._take_queued(listener)
+            self._take_queued(listener, limit=self.config.backlog)
         self._close_listeners()
 
     def _close_listeners(self) -> None:
@@ -266,8 +266,11 @@ class Server:
         self.listeners.clear()
 
     def _accept(self, listener: socket.socket) -> None:
-        """Take what waits, and pause where that is impossible: the queue would go on telling that something waits."""
-        if problem := self._take_queued(listener):
+        """Take the next one, and pause where that is impossible: the queue would go on telling that something waits.
+
+        One at a time: others may be free sooner, and what has not been taken is not lost if this process dies.
+        """
+        if problem := self._take_queued(listener, limit=1):
             self.log.error("connections cannot be accepted: %s; trying again in %g s", problem.strerror, ACCEPT_PAUSE)
             self.loop.remove_reader(listener)
             self.loop.call_later(ACCEPT_PAUSE, self._accept_again, listener)
@@ -276,9 +279,9 @@ class Server:
         if listener in self.listeners:
             self.loop.add_reader(listener, self._accept, listener)
 
-    def _take_queued(self, listener: socket.socket) -> OSError | None:
-        """Accept what waits in the queue of a listener, at most as much as fits; return what kept it from doing so."""
-        for _ in range(self.config.backlog):
+    def _take_queued(self, listener: socket.socket, limit: int) -> OSError | None:
+        """Accept what waits in the queue of a listener, at most ``limit``; return what kept it from doing so."""
+        for _ in range(limit):
             try:
                 connection, _ = listener.accept()
             except BlockingIOError:
