@@ -448,3 +448,31 @@ def test_a_storm_of_crashes_costs_what_the_crashed_had_in_hand(
     with Load(target, Traffic(100, limit=100)) as load:
         pass
     assert not load.report.lost
+
+
+def test_a_reload_that_failed_leaves_no_environment_behind(service: StartService) -> None:
+    """The loader of the generation that serves is lost afterwards: the next one finds what its own settings say."""
+    config = "workers = 2\npreload_app = True\nraw_env = {}\n"
+    stage = (
+        "import os\nfrom probe import Probe\n\nasync def nothing():\n    pass\n\n"
+        "app = Probe(os.environ.get('STAGE', 'none'), nothing, nothing)\n"
+    )
+    site = service()
+    site.write("gunicorn.conf.py", config.format([]))
+    site.write("app.py", stage)
+    before = site.start().wait_serving(2, version="none")
+    site.expect_error("no such table|killed by signal 9|loader of generation 1 is gone")
+    site.write("gunicorn.conf.py", config.format(["STAGE=new"]))
+    site.write("app.py", f"raise RuntimeError('no such table: users')\n{stage}")
+    site.hup()
+    site.wait_log("Reload failed")
+    site.write("app.py", stage)
+    (loader,) = site.wait_until(
+        lambda: loaders if len(loaders := site.pids().loaders) == 1 else None,
+        "the loader of the failed generation is gone",
+    )
+    os.kill(loader, signal.SIGKILL)
+    site.wait_until(lambda: site.pids().loaders not in ([], [loader]), "a new loader")
+    os.kill(min(before), signal.SIGKILL)
+    site.wait_event("starting", count=3)
+    assert set(site.wait_serving(2).values()) == {"none"}

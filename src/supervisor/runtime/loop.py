@@ -341,11 +341,15 @@ class Arbiter:
         plan = self._plans[generation]
         if plan.settings.preload_app and isinstance(plan.settings.app, str):
             self._log.info("Loading %s (generation %d)", plan.settings.app, generation)
+        environment = self._holdings.environment
+        environment.go_back(plan.settings)  # a loader that was lost may be an older generation's
         try:
             self._system.start_loader(generation, plan)
         except OSError as error:
             failure = Failure(f"the loader could not be forked: {error.strerror}")
             self._pending += [LoaderFailed(generation, failure), LoaderExited(generation, 1)]
+        finally:
+            environment.go_back(self._settings)
 
     def _spawn(self, spawn: actions.Spawn) -> None:
         birth = self._surface.birth(spawn, self._plans[spawn.generation].settings)
@@ -357,6 +361,7 @@ class Arbiter:
     def _use_newest_plan(self) -> None:
         """The settings of the newest generation that is still wanted are in force, and only used sockets stay open."""
         newest = self._plans[max(self._plans)]
+        self._holdings.environment.go_back(newest.settings)
         self._use(newest.settings)
         self._surface.server.LISTENERS = newest.listeners
         self._holdings.listeners.keep_only(plan.listeners for plan in self._plans.values())

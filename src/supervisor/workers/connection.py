@@ -142,6 +142,7 @@ class Connection(asyncio.Protocol):
     def abandon(self) -> None:
         """Close in the middle of a response, so that the client sees that it is not whole."""
         self.flush()
+        self.phase = Phase.GONE
         self.transport.close()
 
     def bytes_waiting(self) -> bool:

@@ -24,10 +24,10 @@ class HttpProtocol(Connection):
         "current",
         "declined",
         "expect",
-        "head_bytes",
         "head_open",
         "headers",
         "hosts",
+        "overhead",
         "parser",
         "queue",
         "reading",
@@ -43,17 +43,17 @@ class HttpProtocol(Connection):
         self.current: Request | None = None
         self.reading: Request | None = None
         self.queue: deque[Request] = deque()
-        self.refusal: tuple[int, str] | None = None
+        self.refusal: tuple[int, str, bool] | None = None
         # The head that is being read.
         self.head_open = False
-        self.head_bytes = 0
         self.url = b""
         self.headers: list[tuple[bytes, bytes]] = []
         self.hosts = 0
         self.expect = b""
         self.declined: list[tuple[bytes, bytes]] = []
-        # How much of a body has been thrown away.
+        # How much of a body has been thrown away, and how much came in that was neither a whole head nor a body.
         self.unread = 0
+        self.overhead = 0
 
     def connection_lost(self, exc: Exception | None) -> None:
         for request in (self.current, self.reading, *self.queue):
@@ -65,18 +65,14 @@ class HttpProtocol(Connection):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self.phase == Phase.LINGER or self.refusal is not None:
+        if self.phase >= Phase.LINGER or self.refusal is not None:
             return
         if self.phase == Phase.DISCARD:
             self.unread += len(data)
             if self.unread > DISCARD_LIMIT:
                 self.linger()
                 return
-        if self.head_open:
-            self.head_bytes += len(data)
-            if self.head_bytes > self.shared.limits.head_bytes:
-                self.refuse(431, "Request header fields too large.")
-                return
+        self.overhead += len(data)
         try:
             while data:
                 data = self._parse(data)
@@ -85,6 +81,9 @@ class HttpProtocol(Connection):
             self.refuse(500, "Internal Server Error")
         except httptools.HttpParserError:
             self.refuse(400, "Invalid HTTP request received.")
+        # A field of a head, or of a trailer section, reaches the callbacks only when it is whole.
+        if self.overhead and (self.head_open or self.reading) and self.overhead > self.shared.limits.head_bytes:
+            self.refuse(431, "Request header fields too large.")
 
     def _parse(self, data: bytes) -> bytes:
         """Feed the parser; return what it left, which is something only after an upgrade that is not wanted."""
@@ -100,7 +99,7 @@ class HttpProtocol(Connection):
 
     def on_message_begin(self) -> None:
         self.head_open = True
-        self.head_bytes = 0
+        self.overhead = 0
         self.url = b""
         self.headers = []
         self.hosts = 0
@@ -117,6 +116,10 @@ class HttpProtocol(Connection):
             self.refuse(414, "Request line too long.")
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if not self.head_open:
+            # A trailer field is not to be taken for one of the head (RFC 9110, section 6.5.1), and ASGI has no place
+            # for it.
+            return
         name = name.lower()
         if name == b"host":
             self.hosts += 1
@@ -131,6 +134,7 @@ class HttpProtocol(Connection):
 
     def on_headers_complete(self) -> None:
         self.head_open = False
+        self.overhead = 0
         if self.refusal is not None:
             return
         parser = self.parser
@@ -138,12 +142,11 @@ class HttpProtocol(Connection):
         objection = self._objection(method, version)
         if objection is None and parser.should_upgrade():
             if not self._wants_websocket(method, version):
-                self.declined = [field for field in self.headers if field[0] == b"upgrade"]
+                self.declined = self.headers
             # The parser stops here, whether the request has a body or not, and `_parse` goes on.
             return
         if self.declined:
-            self.headers += self.declined
-            self.declined = []
+            self.headers, self.declined = self.declined, []
         request = self._request(method.decode("ascii"), version) if objection is None else None
         if request is None:
             self.refuse(*(objection or (400, "Invalid request target.")))
@@ -208,10 +211,14 @@ class HttpProtocol(Connection):
         if self.trusted and shared.forwarded is not None:
             shared.forwarded.apply(scope)
         keep_alive = self.parser.should_keep_alive() and shared.limits.keepalive > 0
+        if version == "1.0" and any(name == b"transfer-encoding" for name, _ in self.headers):
+            # Who does not know chunks may have passed them on as they were: RFC 9112, section 6.1.
+            keep_alive = False
         expects = version == "1.1" and bool(self.expect)
         return Request(self, scope, url.decode("latin-1"), keep_alive, expects)
 
     def on_body(self, body: bytes) -> None:
+        self.overhead = 0
         request = self.reading
         if request is not None and not request.complete and self.refusal is None:
             request.feed(body)
@@ -288,12 +295,16 @@ class HttpProtocol(Connection):
         """Refuse what came in, after what came before it was answered, and close."""
         if self.refusal is not None:
             return
-        self.refusal = (status, text)
+        self.refusal = (status, text, self.parser.get_method() == b"HEAD")
         self.head_open = False
         self.pause_reading()
         broken, self.reading = self.reading, None
         if broken is not None:
             broken.disconnect()
+            if broken.complete:
+                # It has its answer, and another would be taken for the next request's.
+                self.linger()
+                return
             if broken in self.queue:
                 self.queue.remove(broken)
             elif broken is self.current and broken.status:
@@ -305,10 +316,10 @@ class HttpProtocol(Connection):
     def _send_refusal(self) -> None:
         if self.refusal is None or self.phase in (Phase.GONE, Phase.LINGER):
             return
-        status, text = self.refusal
+        status, text, head_only = self.refusal
         peer = self.client[0] if self.client else "a Unix socket"
         self.shared.log.warning("%d to %s: %s", status, peer, text)
-        self.write(response.simple(status, text, self.shared.default_head))
+        self.write(response.simple(status, text, self.shared.default_head, head_only=head_only))
         self.linger()
 
     # -- for the connection

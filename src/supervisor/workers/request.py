@@ -222,7 +222,8 @@ class Request(Exchange):
         bodiless = self.method == "HEAD" or status in (204, 304)
         if head.chunked and not self.old:
             self.chunked = True
-            parts.append(response.CHUNKED)
+            if status != 204:
+                parts.append(response.CHUNKED)
         elif head.length is not None and not head.chunked:
             self.left = head.length
             if status != 204:

@@ -103,7 +103,7 @@ class Head:
                 raise InvalidResponse(f"transfer-encoding {value!r} is not supported, only chunked is")
             self.chunked = True
         elif kind == CONNECTION:
-            self.close = b"close" in [token.strip() for token in value.lower().split(b",")]
+            self.close = self.close or b"close" in [token.strip() for token in value.lower().split(b",")]
 
 
 def simple(status: int, text: str, default_head: bytes, *, head_only: bool = False) -> bytes:
