@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from supervisor.workers import connection, h11
 from tests.workers.apps import app
 from tests.workers.client import Reader, request
 from tests.workers.conftest import RunningWorker, StartWorker
@@ -84,6 +85,26 @@ def test_half_a_head_gets_its_time(start_worker: StartWorker, options: dict[str,
         client.sendall(head[20:])
         answer = Reader(client).answer()
         assert (answer.body, answer.closes) == (b"/half", True)
+    assert worker.wait_exit() == 0
+
+
+@pytest.mark.parametrize("options", CLASSES)
+def test_a_blocked_loop_takes_no_time_from_half_a_head(
+    start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    for module in (connection, h11):
+        monkeypatch.setattr(module, "DRAIN_HEAD", 1.0)
+    worker = start_worker(app, **options)
+    head = request("/half")
+    with worker.connect() as client, worker.connect() as other:
+        other.sendall(request("/first"))
+        Reader(other).answer()
+        client.sendall(head[:20])
+        drain(worker)
+        other.sendall(request("/block?seconds=1.5"))
+        worker.wait_for(lambda: worker.row.in_flight == 1)
+        client.sendall(head[20:])
+        assert Reader(client).answer().body == b"/half"
     assert worker.wait_exit() == 0
 
 

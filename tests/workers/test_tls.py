@@ -85,42 +85,78 @@ def test_drain(start_worker: StartWorker, authority: Authority, options: dict[st
     assert "ERROR" not in worker.log_text()
 
 
+class Slow:
+    """A client that sends its hello in two parts."""
+
+    def __init__(self, client: socket.socket, authority: Authority) -> None:
+        self.client = client
+        self.incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = authority.context().wrap_bio(self.incoming, self.outgoing, server_hostname="test")
+        with pytest.raises(ssl.SSLWantReadError):
+            self.tls.do_handshake()
+        hello = self.outgoing.read()
+        client.sendall(hello[:10])
+        self.rest = hello[10:]
+
+    def go_on(self) -> None:
+        self.client.sendall(self.rest)
+
+    def ask(self, path: str) -> bytes:
+        """Finish the handshake, send a request, and return all that comes until ``path`` is in it."""
+        self._pump(self.tls.do_handshake)
+        self.tls.write(request(path))
+        self.client.sendall(self.outgoing.read())
+        data = b""
+        while path.encode() not in data:
+            data += self._pump(lambda: self.tls.read(65536))
+        return data
+
+    def _pump(self, step: Any) -> Any:
+        while True:
+            try:
+                return step()
+            except ssl.SSLWantReadError:
+                if data := self.outgoing.read():
+                    self.client.sendall(data)
+                received = self.client.recv(65536)
+                assert received, "the connection ended"
+                self.incoming.write(received)
+
+
 @pytest.mark.parametrize("options", CLASSES)
 def test_handshake_under_way_finishes(start_worker: StartWorker, authority: Authority, options: dict[str, Any]) -> None:
     worker = start_worker(app, **authority.options, **options)
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    tls = authority.context().wrap_bio(incoming, outgoing, server_hostname="test")
-    with pytest.raises(ssl.SSLWantReadError):
-        tls.do_handshake()
-    hello = outgoing.read()
     with worker.connect() as client, authority.connect(worker) as other:
-        client.sendall(hello[:10])
+        slow = Slow(client, authority)
         # Another whole request on the same loop, after which the first connection was accepted for certain.
         other.sendall(request("/other", headers="Connection: close\r\n"))
         Reader(other).answer()
         worker.signal(signal.SIGTERM)
         worker.wait_for_word("draining")
         time.sleep(0.2)  # the rest comes late, on purpose
-        client.sendall(hello[10:])
+        slow.go_on()
+        assert b"connection: close" in slow.ask("/after")
+    assert worker.wait_exit() == 0
 
-        def pump(step: Any) -> Any:
-            while True:
-                try:
-                    return step()
-                except ssl.SSLWantReadError:
-                    if data := outgoing.read():
-                        client.sendall(data)
-                    received = client.recv(65536)
-                    assert received, "the connection ended"
-                    incoming.write(received)
 
-        pump(tls.do_handshake)
-        tls.write(request("/after"))
-        client.sendall(outgoing.read())
-        data = b""
-        while b"/after" not in data:
-            data += pump(lambda: tls.read(65536))
-        assert b"connection: close" in data
+@pytest.mark.parametrize("options", CLASSES)
+def test_a_blocked_loop_takes_no_time_from_handshakes(
+    start_worker: StartWorker, authority: Authority, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    """The client's half has arrived, the loop has only had no time to read it."""
+    monkeypatch.setattr(server, "DRAIN_HEAD", 1.0)
+    worker = start_worker(app, **authority.options, **options)
+    with worker.connect() as client, authority.connect(worker) as other:
+        slow = Slow(client, authority)
+        other.sendall(request("/first"))
+        Reader(other).answer()
+        worker.signal(signal.SIGTERM)
+        worker.wait_for_word("draining")
+        other.sendall(request("/block?seconds=1.5"))
+        worker.wait_for(lambda: worker.row.in_flight == 1)
+        slow.go_on()
+        other.close()
+        assert b"connection: close" in slow.ask("/after")
     assert worker.wait_exit() == 0
 
 

@@ -6,7 +6,7 @@ The phase says what an operator's drain, and the once-a-second sweep, may do wit
 phase     meaning                                        how it ends without a further request
 ========  =============================================  ====================================================
 IDLE      between requests, or before the first          keepalive (first request: ``head``), unless bytes wait
-HEAD      a request head has begun to arrive             408 after ``head``
+HEAD      a request head has begun to arrive             408 after ``head``, unless bytes wait
 BUSY      a request is being answered                    never by time
 DISCARD   answered, and the rest of its body comes in    half-close after `DISCARD_LIMIT` bytes, or ``linger``
 LINGER    half-closed; input is read and thrown away     end of file, or ``linger`` seconds
@@ -169,7 +169,8 @@ class Connection(asyncio.Protocol):
                 self.phase = Phase.GONE
                 self.transport.close()
         elif phase == Phase.HEAD:
-            if waited >= (min(limits.head, DRAIN_HEAD) if draining else limits.head):
+            limit = min(limits.head, DRAIN_HEAD) if draining else limits.head
+            if waited >= limit and not self.bytes_waiting():
                 self.refuse(408, "The request head took too long.")
         elif phase == Phase.DISCARD:
             if waited >= limits.linger:

@@ -92,7 +92,7 @@ class DrainingH11Protocol(H11Protocol):
             limit = limits.head
         else:
             return
-        if now - self.since >= limit and (partial or not self._bytes_waiting()):
+        if now - self.since >= limit and not self._bytes_waiting():
             self.transport.close()
 
     def _bytes_waiting(self) -> bool:

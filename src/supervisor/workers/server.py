@@ -54,6 +54,7 @@ class Server:
         self.accepted: set[asyncio.Task[Any]] = set()
         self.stopped = asyncio.Event()
         self.stop_time = 0.0
+        self._patience = DRAIN_HEAD
         self._recycling = Recycling(worker.cfg, self.log)
         self._timer: asyncio.TimerHandle | None = None
         self._next_sweep = 0.0
@@ -325,8 +326,12 @@ class Server:
         sockets_at = soft if grace is None else min(self.stop_time + grace, soft)
         told = closed = False
         sweep_at = 0.0
+        looked = self.loop.time()
         while not self._quiet() and self.worker.stop != Stop.QUICK:
             now = self.loop.time()
+            # What clients sent while the application blocked the loop has not been read yet: they are not late.
+            self._patience -= min(now - looked, 2 * DRAIN_SWEEP)
+            looked = now
             if now >= deadline:
                 return
             if now >= sockets_at and not closed:
@@ -353,7 +358,7 @@ class Server:
         if shared.connections or shared.tasks or state.connections or state.tasks:
             return False
         # A client that is silent before its handshake gets as long as one that is silent before its request.
-        return not self.accepted or self.loop.time() > self.stop_time + DRAIN_HEAD
+        return not self.accepted or self._patience <= 0
 
     def _unknown_connections(self) -> list[Any]:
         """Connections of a protocol class that is not ours, and knows nothing but uvicorn's ``shutdown``."""
