@@ -9,10 +9,15 @@ import logging
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from supervisor.config.settings import Settings
+
+
+REQUESTS: Final = 0
+IN_FLIGHT: Final = 1
+CONNECTIONS: Final = 2
 
 
 class Row(Protocol):
@@ -28,9 +33,24 @@ class Row(Protocol):
     def last_beat(self) -> float:
         """Seconds of the monotonic clock at the last `beat`, 0 while the loop does not run."""
 
-    requests: int  # answered so far
-    in_flight: int  # requests being worked on now
-    connections: int  # open connections, idle ones included
+    @property
+    def counters(self) -> memoryview[int]:
+        """`REQUESTS` answered so far, requests `IN_FLIGHT`, open `CONNECTIONS`, idle ones included; 64-bit integers.
+
+        They are written for every request, hence no methods: storing an item of a memoryview calls no Python code.
+        """
+
+    @property
+    def requests(self) -> int:
+        """Requests answered so far."""
+
+    @property
+    def in_flight(self) -> int:
+        """Requests being worked on now."""
+
+    @property
+    def connections(self) -> int:
+        """Open connections, idle ones included."""
 
 
 class ArbiterLink(Protocol):

@@ -467,10 +467,8 @@ def test_a_reload_that_failed_leaves_no_environment_behind(service: StartService
     site.hup()
     site.wait_log("Reload failed")
     site.write("app.py", stage)
-    (loader,) = site.wait_until(
-        lambda: loaders if len(loaders := site.pids().loaders) == 1 else None,
-        "the loader of the failed generation is gone",
-    )
+    site.wait_until(lambda: len(site.pids().loaders) == 1, "the loader of the failed generation is gone")
+    (loader,) = site.pids().loaders
     os.kill(loader, signal.SIGKILL)
     site.wait_until(lambda: site.pids().loaders not in ([], [loader]), "a new loader")
     os.kill(min(before), signal.SIGKILL)

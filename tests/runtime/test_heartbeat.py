@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from supervisor.errors import ConfigError
-from supervisor.protocols import Row
+from supervisor.protocols import CONNECTIONS, IN_FLIGHT, REQUESTS, Row
 from supervisor.runtime.heartbeat import MAX_DUMP, HeartbeatFile, default_directory
 
 
@@ -63,9 +63,9 @@ def test_the_arbiter_reads_what_the_worker_writes(heartbeat: HeartbeatFile) -> N
     def worker() -> None:
         row: Row = HeartbeatFile.from_fd(heartbeat.fd)
         row.beat()
-        row.requests += 1 << 40
-        row.in_flight = 2
-        row.connections = 3
+        row.counters[REQUESTS] += 1 << 40
+        row.counters[IN_FLIGHT] = 2
+        row.counters[CONNECTIONS] = 3
 
     before = time.monotonic()
     in_child(worker)
@@ -75,7 +75,7 @@ def test_the_arbiter_reads_what_the_worker_writes(heartbeat: HeartbeatFile) -> N
 
 def test_rest_is_silence_that_counts_for_nothing(heartbeat: HeartbeatFile) -> None:
     heartbeat.beat()
-    heartbeat.requests = 5
+    heartbeat.counters[REQUESTS] = 5
     heartbeat.rest()
     assert (heartbeat.last_beat, heartbeat.requests) == (0, 5)
 
@@ -91,7 +91,7 @@ def test_a_dump_lies_behind_the_row(heartbeat: HeartbeatFile) -> None:
     def stuck_here() -> None:
         faulthandler.dump_traceback(file=HeartbeatFile.from_fd(heartbeat.fd).dump_fd())
 
-    heartbeat.requests = 7
+    heartbeat.counters[REQUESTS] = 7
     assert heartbeat.read_dump() == ""
     in_child(stuck_here)
     assert "in stuck_here" in heartbeat.read_dump()

@@ -5,12 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-import mmap
 import os
 import select
 import signal
 import socket
-import struct
 import time
 import traceback
 from collections.abc import Callable, Iterator
@@ -22,6 +20,7 @@ import pytest
 from supervisor.config.load import Inputs, load
 from supervisor.logs.setup import setup
 from supervisor.protocols import WorkerContext
+from supervisor.runtime.heartbeat import HeartbeatFile, default_directory
 
 PATIENCE = 20.0
 
@@ -30,37 +29,6 @@ def make_settings(**values: Any) -> Any:
     """The settings with their defaults and ``values``, from no file and no environment."""
     inputs = Inputs(app="tests:app", values=values, environ={}, cwd="/", default_files=False)
     return load(inputs)
-
-
-class SharedRow:
-    """A row of the scoreboard in anonymous shared memory, readable by parent and child."""
-
-    _layout = struct.Struct("dqqq")
-
-    def __init__(self) -> None:
-        self.memory = mmap.mmap(-1, self._layout.size)
-
-    def _get(self, index: int) -> Any:
-        return self._layout.unpack(self.memory[:])[index]
-
-    def _set(self, index: int, value: Any) -> None:
-        fields = list(self._layout.unpack(self.memory[:]))
-        fields[index] = value
-        self.memory[:] = self._layout.pack(*fields)
-
-    def beat(self) -> None:
-        self._set(0, time.monotonic())
-
-    def rest(self) -> None:
-        self._set(0, 0.0)
-
-    @property
-    def last_beat(self) -> float:
-        return float(self._get(0))
-
-    requests = property(lambda self: self._get(1), lambda self, value: self._set(1, value))
-    in_flight = property(lambda self: self._get(2), lambda self, value: self._set(2, value))
-    connections = property(lambda self: self._get(3), lambda self, value: self._set(3, value))
 
 
 class ChildLink:
@@ -98,7 +66,7 @@ class ChildLink:
 class RunningWorker:
     """The test's view of a worker process."""
 
-    def __init__(self, pid: int, link: socket.socket, row: SharedRow, listener: socket.socket, log: Path) -> None:
+    def __init__(self, pid: int, link: socket.socket, row: HeartbeatFile, listener: socket.socket, log: Path) -> None:
         self.pid = pid
         self.link = link
         self.row = row
@@ -195,7 +163,7 @@ def start_worker(tmp_path: Path) -> Iterator[StartWorker]:
         values.setdefault("errorlog", str(directory / "error.log"))
         values.setdefault("accesslog", str(directory / "access.log"))
         ours, theirs = socket.socketpair()
-        row = SharedRow()
+        row = HeartbeatFile.create(default_directory(None))
         pid = os.fork()
         if pid == 0:
             code = 70
@@ -216,6 +184,7 @@ def start_worker(tmp_path: Path) -> Iterator[StartWorker]:
     yield start
     for worker in running:
         worker.end()
+        worker.row.close()
 
 
 def _child(

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterable
-from types import SimpleNamespace
 from typing import Any, cast
 
+from supervisor.protocols import CONNECTIONS, IN_FLIGHT, REQUESTS
+from supervisor.workers.connection import GONE
 from supervisor.workers.http import HttpProtocol
 from supervisor.workers.state import Limits, Shared
 
@@ -67,6 +68,17 @@ class FakeTransport:
         self.protocol = protocol
 
 
+class FakeRow:
+    """A row that nobody else sees."""
+
+    def __init__(self) -> None:
+        self.counters = memoryview(bytearray(24)).cast("q")
+
+    requests = property(lambda self: self.counters[REQUESTS])
+    in_flight = property(lambda self: self.counters[IN_FLIGHT])
+    connections = property(lambda self: self.counters[CONNECTIONS])
+
+
 class FakeLink:
     """An arbiter that listens."""
 
@@ -78,12 +90,11 @@ class FakeLink:
 
 
 def make_shared(app: Any, *, limits: Limits | None = None, **options: Any) -> Shared:
-    row = SimpleNamespace(requests=0, in_flight=0, connections=0)
     link = FakeLink()
     return Shared(
         app=app,
         log=LOG,
-        row=cast(Any, row),
+        row=cast(Any, FakeRow()),
         link=cast(Any, link),
         limits=limits or Limits(),
         date_header=options.pop("date_header", False),
@@ -121,7 +132,7 @@ class Wire:
     async def feed(self, *pieces: bytes) -> bytes:
         """Let pieces arrive, each on its own turn of the loop; return what was written."""
         for piece in pieces:
-            if self.protocol.phase.name == "GONE" or self.transport.closed:
+            if self.protocol.phase == GONE or self.transport.closed:
                 break
             self.protocol.data_received(piece)
             await self.settle()

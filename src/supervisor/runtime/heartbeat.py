@@ -15,13 +15,15 @@ from time import monotonic
 from typing import Final
 
 from supervisor.errors import ConfigError
+from supervisor.protocols import CONNECTIONS, IN_FLIGHT, REQUESTS
 
 MAX_DUMP: Final = 256 * 1024
 """Bytes that `HeartbeatFile.read_dump` reads at most."""
 
 _PAGE: Final = mmap.PAGESIZE
 _NO_TMPFILE: Final = frozenset({errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT})
-_BEAT, _REQUESTS, _IN_FLIGHT, _CONNECTIONS = range(4)
+_BEAT: Final = 0
+_COUNTERS: Final = slice(1, 4)
 
 
 class HeartbeatFile:
@@ -31,7 +33,7 @@ class HeartbeatFile:
     (clock_gettime(2), ``CLOCK_MONOTONIC``); it stands still while the machine is suspended.
     """
 
-    __slots__ = ("_cells", "_clock", "_map", "fd")
+    __slots__ = ("_cells", "_clock", "_map", "counters", "fd")
 
     def __init__(self, fd: int) -> None:
         """Map ``fd`` and own it."""
@@ -39,6 +41,7 @@ class HeartbeatFile:
         self._map = mmap.mmap(fd, _PAGE)
         self._cells = memoryview(self._map).cast("q")
         self._clock = memoryview(self._map).cast("d")
+        self.counters: memoryview[int] = self._cells[_COUNTERS]
 
     @classmethod
     def create(cls, directory: str) -> HeartbeatFile:
@@ -80,29 +83,17 @@ class HeartbeatFile:
     @property
     def requests(self) -> int:
         """Requests answered so far."""
-        return self._cells[_REQUESTS]
-
-    @requests.setter
-    def requests(self, value: int) -> None:
-        self._cells[_REQUESTS] = value
+        return self.counters[REQUESTS]
 
     @property
     def in_flight(self) -> int:
         """Requests being worked on."""
-        return self._cells[_IN_FLIGHT]
-
-    @in_flight.setter
-    def in_flight(self, value: int) -> None:
-        self._cells[_IN_FLIGHT] = value
+        return self.counters[IN_FLIGHT]
 
     @property
     def connections(self) -> int:
         """Open connections, idle ones included."""
-        return self._cells[_CONNECTIONS]
-
-    @connections.setter
-    def connections(self, value: int) -> None:
-        self._cells[_CONNECTIONS] = value
+        return self.counters[CONNECTIONS]
 
     def dump_fd(self) -> int:
         """The descriptor to write a dump to, in the worker: ``faulthandler.register(SIGABRT, file=row.dump_fd())``.
@@ -122,6 +113,7 @@ class HeartbeatFile:
         """Unmap the row and close the descriptor. Closing twice is fine; the row is unusable afterwards."""
         if self.fd == -1:
             return
+        self.counters.release()
         self._cells.release()
         self._clock.release()
         self._map.close()

@@ -33,7 +33,7 @@ from supervisor.application import explain
 from supervisor.hooks import run_hook
 from supervisor.logs.facade import LogFacade
 from supervisor.logs.setup import reopen
-from supervisor.protocols import Row, WorkerContext
+from supervisor.protocols import REQUESTS, Row, WorkerContext
 from supervisor.workers.journal import Exchange
 from supervisor.workers.report import abort_report
 
@@ -101,7 +101,6 @@ class Worker:
         self.alive = True
         self.booted = False
         self.aborted = False
-        self.nr = 0
         self.stop = Stop.NO
         self._last_resort = False
         jitter = random.randint(0, max(0, settings.max_requests_jitter))  # noqa: S311 - spreads load, hides nothing
@@ -109,6 +108,15 @@ class Worker:
 
     def __str__(self) -> str:
         return f"<Worker {self.pid}>"
+
+    @property
+    def nr(self) -> int:
+        """How many requests were answered. A worker class that counts by itself may set it."""
+        return self.context.row.counters[REQUESTS]
+
+    @nr.setter
+    def nr(self, value: int) -> None:
+        self.context.row.counters[REQUESTS] = value
 
     def notify(self) -> None:
         """Show a sign of life. To be called more often than every ``timeout`` seconds once the worker has booted."""

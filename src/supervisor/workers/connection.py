@@ -22,7 +22,6 @@ import array
 import asyncio
 import fcntl
 import termios
-from enum import IntEnum
 from typing import Any, Final
 
 from supervisor.workers import response
@@ -33,17 +32,13 @@ DISCARD_LIMIT: Final = 1 << 20
 # A draining worker waits this long, in seconds, for the rest of a request head, and for a client to stop sending.
 DRAIN_HEAD: Final = 5.0
 DRAIN_LINGER: Final = 2.0
-
-
-class Phase(IntEnum):
-    """What a connection is at. See the module's table."""
-
-    IDLE = 0
-    HEAD = 1
-    BUSY = 2
-    DISCARD = 3
-    LINGER = 4
-    GONE = 5
+# The phases of the table, in its order. No enumeration: a look-up of its members costs more than the comparison.
+IDLE: Final = 0
+HEAD: Final = 1
+BUSY: Final = 2
+DISCARD: Final = 3
+LINGER: Final = 4
+GONE: Final = 5
 
 
 class Connection(asyncio.Protocol):
@@ -53,7 +48,6 @@ class Connection(asyncio.Protocol):
         "__weakref__",
         "client",
         "drained",
-        "flush_scheduled",
         "fresh",
         "loop",
         "phase",
@@ -71,7 +65,7 @@ class Connection(asyncio.Protocol):
         self.shared = shared
         self.loop = loop
         self.transport: asyncio.Transport = None  # type: ignore[assignment]  # until connection_made
-        self.phase = Phase.IDLE
+        self.phase: int = IDLE
         self.since = 0.0
         self.fresh = True
         self.trusted = False
@@ -80,7 +74,6 @@ class Connection(asyncio.Protocol):
         self.scheme = "http"
         self.read_paused = False
         self.write_paused = False
-        self.flush_scheduled = False
         self.drained: asyncio.Future[None] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # a stream's transport
@@ -97,7 +90,7 @@ class Connection(asyncio.Protocol):
         shared.connection_count_changed()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.phase = Phase.GONE
+        self.phase = GONE
         self.resume_writing()
         self.shared.connections.discard(self)
         self.shared.connection_count_changed()
@@ -126,12 +119,12 @@ class Connection(asyncio.Protocol):
         if self.has_input() or self.bytes_waiting():
             self.linger()
         else:
-            self.phase = Phase.GONE
+            self.phase = GONE
             self.transport.close()
 
     def linger(self) -> None:
         """Close the sending side; read on, throwing away, until the client closes or `Limits.linger` is over."""
-        self.phase = Phase.LINGER
+        self.phase = LINGER
         self.since = self.loop.time()
         if self.transport.is_closing():
             return
@@ -142,7 +135,7 @@ class Connection(asyncio.Protocol):
     def abandon(self) -> None:
         """Close in the middle of a response, so that the client sees that it is not whole."""
         self.flush()
-        self.phase = Phase.GONE
+        self.phase = GONE
         self.transport.close()
 
     def bytes_waiting(self) -> bool:
@@ -161,18 +154,18 @@ class Connection(asyncio.Protocol):
         """Look at the clock: ``now`` is the loop's time in seconds. Called for every connection, once a second."""
         phase, limits, draining = self.phase, self.shared.limits, self.shared.draining
         waited = now - self.since
-        if phase in (Phase.BUSY, Phase.GONE):
+        if phase in (BUSY, GONE):
             return
-        if phase == Phase.IDLE:
+        if phase == IDLE:
             limit = limits.head if self.fresh else limits.keepalive
             if waited >= (min(limit, limits.idle_grace) if draining else limit) and not self.bytes_waiting():
-                self.phase = Phase.GONE
+                self.phase = GONE
                 self.transport.close()
-        elif phase == Phase.HEAD:
+        elif phase == HEAD:
             limit = min(limits.head, DRAIN_HEAD) if draining else limits.head
             if waited >= limit and not self.bytes_waiting():
                 self.refuse(408, "The request head took too long.")
-        elif phase == Phase.DISCARD:
+        elif phase == DISCARD:
             if waited >= limits.linger:
                 self.linger()
         elif self.transport.get_write_buffer_size():
@@ -182,7 +175,7 @@ class Connection(asyncio.Protocol):
 
     def _give_up(self) -> None:
         """The client has had its time to close. TLS still says its farewell."""
-        self.phase = Phase.GONE
+        self.phase = GONE
         if self.scheme == "https":
             self.transport.close()
         else:
@@ -190,7 +183,7 @@ class Connection(asyncio.Protocol):
 
     def drain(self) -> None:
         """The worker drains: an idle connection is kept for the grace from now on, not from its last request on."""
-        if self.phase == Phase.IDLE:
+        if self.phase == IDLE:
             self.since = self.loop.time()
 
     # -- flow control
@@ -227,16 +220,6 @@ class Connection(asyncio.Protocol):
         """Write to a connection that may be closing."""
         if not self.transport.is_closing():
             self.transport.write(data)
-
-    def flush_soon(self) -> None:
-        """See to it that a head without a body goes out on the next turn of the loop."""
-        if not self.flush_scheduled:
-            self.flush_scheduled = True
-            self.loop.call_soon(self._flush)
-
-    def _flush(self) -> None:
-        self.flush_scheduled = False
-        self.flush()
 
     def default_lines(self, kinds: int) -> tuple[bytes, ...]:
         """The fields that every response has, without those that the application has set itself."""

@@ -10,10 +10,12 @@ from typing import Any, Final
 import httptools
 
 from supervisor.workers import response
-from supervisor.workers.connection import DISCARD_LIMIT, Connection, Phase
+from supervisor.workers.connection import BUSY, DISCARD, DISCARD_LIMIT, GONE, HEAD, IDLE, LINGER, Connection
 from supervisor.workers.request import Request, unavailable
 from supervisor.workers.state import Shared
 
+# Methods that get no closer look if nothing else about the head is out of the ordinary.
+_ORDINARY: Final = frozenset({b"GET", b"PUT"})
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 
 
@@ -65,35 +67,46 @@ class HttpProtocol(Connection):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        if self.phase >= Phase.LINGER or self.refusal is not None:
+        if self.phase >= LINGER or self.refusal is not None:
             return
-        if self.phase == Phase.DISCARD:
+        if self.phase == DISCARD:
             self.unread += len(data)
             if self.unread > DISCARD_LIMIT:
                 self.linger()
                 return
         self.overhead += len(data)
         try:
-            while data:
-                data = self._parse(data)
-        except httptools.HttpParserCallbackError as error:
-            self.shared.log.error("the HTTP protocol failed", exc_info=error)
-            self.refuse(500, "Internal Server Error")
-        except httptools.HttpParserError:
-            self.refuse(400, "Invalid HTTP request received.")
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._change_over(data[upgrade.args[0] :])
+        except httptools.HttpParserError as error:
+            self._failed(error)
         # A field of a head, or of a trailer section, reaches the callbacks only when it is whole.
         if self.overhead and (self.head_open or self.reading) and self.overhead > self.shared.limits.head_bytes:
             self.refuse(431, "Request header fields too large.")
 
-    def _parse(self, data: bytes) -> bytes:
-        """Feed the parser; return what it left, which is something only after an upgrade that is not wanted."""
-        try:
-            self.parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            if self.refusal is None:
-                rest = data[upgrade.args[0] :]
-                return self._decline_upgrade() + rest if self.declined else self._upgrade(rest)
-        return b""
+    def _failed(self, error: Exception) -> None:
+        if isinstance(error, httptools.HttpParserCallbackError):
+            self.shared.log.error("the HTTP protocol failed", exc_info=error)
+            self.refuse(500, "Internal Server Error")
+        else:
+            self.refuse(400, "Invalid HTTP request received.")
+
+    def _change_over(self, rest: bytes) -> None:
+        """The parser has stopped behind a head that asks for an upgrade: grant it, or read on as if it did not."""
+        while self.refusal is None:
+            if not self.declined:
+                self._upgrade(rest)
+                return
+            again = self._decline_upgrade() + rest
+            try:
+                self.parser.feed_data(again)
+            except httptools.HttpParserUpgrade as upgrade:
+                rest = again[upgrade.args[0] :]
+            except httptools.HttpParserError as error:
+                self._failed(error)
+            else:
+                return
 
     # -- the parser's callbacks
 
@@ -104,45 +117,49 @@ class HttpProtocol(Connection):
         self.headers = []
         self.hosts = 0
         self.expect = b""
-        if self.phase == Phase.IDLE:
-            self.phase = Phase.HEAD
+        if self.phase == IDLE:
+            self.phase = HEAD
             self.since = self.loop.time()
 
     def on_url(self, url: bytes) -> None:
-        self.url += url
+        self.url = url = self.url + url if self.url else url
         limit = self.shared.limits.request_line
         # Method, two spaces and the version are at least 13 bytes: near enough to refuse early, exact at the end.
-        if len(self.url) + 13 > limit > 0:
+        if len(url) + 13 > limit > 0:
             self.refuse(414, "Request line too long.")
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self.head_open:
             # A trailer field is not to be taken for one of the head (RFC 9110, section 6.5.1), and ASGI has no place
-            # for it.
+            # for it. But the parser heeds this one, and would refuse the next request.
+            if self.reading is not None and name.lower() == b"connection" and b"close" in value.lower():
+                self.reading.keep_alive = False
             return
         name = name.lower()
         if name == b"host":
             self.hosts += 1
         elif name == b"expect":
             self.expect = value.lower()
-        self.headers.append((name, value))
+        headers = self.headers
+        headers.append((name, value))
         limits = self.shared.limits
-        if len(self.headers) > limits.request_fields > 0:
+        if len(headers) > limits.request_fields > 0:
             self.refuse(431, "Too many request header fields.")
         elif len(name) + len(value) + 2 > limits.request_field_size > 0:
             self.refuse(431, "Request header field too large.")
 
     def on_headers_complete(self) -> None:
-        self.head_open = False
         self.overhead = 0
         if self.refusal is not None:
             return
         parser = self.parser
         method, version = parser.get_method(), parser.get_http_version()
-        objection = self._objection(method, version)
+        ordinary = version == "1.1" and self.hosts == 1 and not self.expect and method in _ORDINARY
+        objection = None if ordinary else self._objection(method, version)
         if objection is None and parser.should_upgrade():
             if not self._wants_websocket(method, version):
                 self.declined = self.headers
+            self.head_open = False
             # The parser stops here, whether the request has a body or not, and `_parse` goes on.
             return
         if self.declined:
@@ -151,6 +168,7 @@ class HttpProtocol(Connection):
         if request is None:
             self.refuse(*(objection or (400, "Invalid request target.")))
             return
+        self.head_open = False
         self.reading = request
         if self.current is None and not self.queue:
             self._start(request)
@@ -193,6 +211,9 @@ class HttpProtocol(Connection):
         if "%" in path:
             path = urllib.parse.unquote(path)
         shared = self.shared
+        if shared.root_path:
+            path = shared.root_path + path
+            raw_path = shared.raw_root_path + raw_path
         scope: dict[str, Any] = {
             "type": "http",
             "asgi": _ASGI.copy(),
@@ -202,8 +223,8 @@ class HttpProtocol(Connection):
             "scheme": self.scheme,
             "method": method,
             "root_path": shared.root_path,
-            "path": shared.root_path + path,
-            "raw_path": shared.raw_root_path + raw_path,
+            "path": path,
+            "raw_path": raw_path,
             "query_string": query,
             "headers": self.headers,
             "state": shared.app_state.copy(),
@@ -211,9 +232,8 @@ class HttpProtocol(Connection):
         if self.trusted and shared.forwarded is not None:
             shared.forwarded.apply(scope)
         keep_alive = self.parser.should_keep_alive() and shared.limits.keepalive > 0
-        if version == "1.0" and any(name == b"transfer-encoding" for name, _ in self.headers):
-            # Who does not know chunks may have passed them on as they were: RFC 9112, section 6.1.
-            keep_alive = False
+        if version == "1.0" and keep_alive:
+            keep_alive = _persists(self.headers)
         expects = version == "1.1" and bool(self.expect)
         return Request(self, scope, url.decode("latin-1"), keep_alive, expects)
 
@@ -228,15 +248,16 @@ class HttpProtocol(Connection):
         if request is None or self.refusal is not None:
             return
         request.more_body = False
-        request.wake()
-        if self.phase == Phase.DISCARD:
+        if request.event is not None:
+            request.event.set()
+        if self.phase == DISCARD:
             self._next(request.keep_alive)
 
     # -- requests
 
     def _start(self, request: Request) -> None:
         shared = self.shared
-        self.phase = Phase.BUSY
+        self.phase = BUSY
         self.fresh = False
         self.current = request
         if shared.busy:
@@ -254,11 +275,17 @@ class HttpProtocol(Connection):
         """A response has ended. Called by the request, once."""
         if self.current is request:
             self.current = None
-        if self.phase in (Phase.GONE, Phase.LINGER):
+            if self.phase == BUSY and not (request.more_body or self.queue) and request.keep_alive and not self.refusal:
+                self.phase = HEAD if self.head_open else IDLE
+                self.since = self.loop.time()
+                if self.read_paused:
+                    self.resume_reading()
+                return
+        if self.phase in (GONE, LINGER):
             return
         if request.more_body and self.reading is request:
             # The rest of the body must be read before anything else can be, and before the connection may close.
-            self.phase = Phase.DISCARD
+            self.phase = DISCARD
             self.since = self.loop.time()
             self.unread = 0
             if not request.keep_alive:
@@ -277,7 +304,7 @@ class HttpProtocol(Connection):
         elif self.refusal is not None:
             self._send_refusal()
         else:
-            self.phase = Phase.HEAD if self.head_open else Phase.IDLE
+            self.phase = HEAD if self.head_open else IDLE
             self.since = self.loop.time()
         if not self.queue:
             self.resume_reading()
@@ -295,7 +322,9 @@ class HttpProtocol(Connection):
         """Refuse what came in, after what came before it was answered, and close."""
         if self.refusal is not None:
             return
-        self.refusal = (status, text, self.parser.get_method() == b"HEAD")
+        # The parser keeps the method of the request before, until it has read the next.
+        head_only = bool(self.url) and (self.head_open or self.reading is not None)
+        self.refusal = (status, text, head_only and self.parser.get_method() == b"HEAD")
         self.head_open = False
         self.pause_reading()
         broken, self.reading = self.reading, None
@@ -314,7 +343,7 @@ class HttpProtocol(Connection):
             self._send_refusal()
 
     def _send_refusal(self) -> None:
-        if self.refusal is None or self.phase in (Phase.GONE, Phase.LINGER):
+        if self.refusal is None or self.phase in (GONE, LINGER):
             return
         status, text, head_only = self.refusal
         peer = self.client[0] if self.client else "a Unix socket"
@@ -333,8 +362,12 @@ class HttpProtocol(Connection):
 
     def resume_reading(self) -> None:
         """Read on, unless requests wait to be answered."""
-        if self.phase == Phase.LINGER or not (self.queue or self.refusal is not None):
+        if self.phase == LINGER or not (self.queue or self.refusal is not None):
             super().resume_reading()
+
+    def listen(self) -> None:
+        """Read on even so: who has read its request, and still receives, wants to know when the client leaves."""
+        super().resume_reading()
 
     # -- upgrades
 
@@ -344,14 +377,13 @@ class HttpProtocol(Connection):
             return False
         return [value.strip().lower() for name, value in self.headers if name == b"upgrade"] == [b"websocket"]
 
-    def _upgrade(self, rest: bytes) -> bytes:
+    def _upgrade(self, rest: bytes) -> None:
         """Hand the connection over to the WebSocket protocol, with the head and what came behind it."""
-        self.phase = Phase.GONE
+        self.phase = GONE
         self.parser = None
         self.shared.connections.discard(self)
         if self.shared.upgrade is not None:
             self.shared.upgrade(self, self._head_again(b"GET", "1.1", self.headers) + rest)
-        return b""
 
     def _decline_upgrade(self) -> bytes:
         """Go on as if no upgrade had been asked for: the head again, without that, for another parser.
@@ -368,3 +400,13 @@ class HttpProtocol(Connection):
             lines += (name, b": ", value, b"\r\n")
         lines.append(b"\r\n")
         return b"".join(lines)
+
+
+def _persists(headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether the connection of an HTTP/1.0 request that asks for ``keep-alive`` may be kept (RFC 9112, section 9.3).
+
+    ``close`` wins. And who does not know chunks may have passed them on as they were (section 6.1).
+    """
+    return not any(
+        name == b"transfer-encoding" or (name == b"connection" and b"close" in value.lower()) for name, value in headers
+    )

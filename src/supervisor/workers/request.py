@@ -6,11 +6,12 @@ Follows the HTTP part of the ASGI specification, version 2.3, and the framing ru
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from supervisor.workers import response
 from supervisor.workers.journal import Exchange
-from supervisor.workers.response import Head, InvalidResponse
+from supervisor.workers.response import Head, InvalidResponse, head_of
 
 if TYPE_CHECKING:
     from supervisor.workers.http import HttpProtocol
@@ -46,7 +47,16 @@ class Request(Exchange):
     def __init__(
         self, protocol: HttpProtocol, scope: dict[str, Any], target: str, keep_alive: bool, expects: bool
     ) -> None:
-        super().__init__(scope, scope["method"], target)
+        # Everything that `Exchange` sets, too: a call to it costs as much as the rest of this.
+        self.scope = scope
+        self.method = scope["method"]
+        self.target = target
+        self.started = monotonic()
+        self.cancelled = False
+        self.duration = 0.0
+        self.status = 0
+        self.sent = 0
+        self.response_headers: Any = ()
         self.connection = protocol
         self.app: Any = None
         self.task: asyncio.Task[None] | None = None
@@ -54,7 +64,7 @@ class Request(Exchange):
         self.keep_alive = keep_alive
         self.expects_continue = expects
         # The request's body.
-        self.body = bytearray()
+        self.body: bytes | bytearray = b""
         self.more_body = True
         self.delivered = False
         self.event: asyncio.Event | None = None
@@ -70,10 +80,17 @@ class Request(Exchange):
 
     def feed(self, data: bytes) -> None:
         """Take a piece of the body."""
-        self.body += data
+        body = self.body
+        if not body:
+            self.body = data
+        elif isinstance(body, bytearray):
+            body += data
+        else:
+            self.body = bytearray(body) + data
         if len(self.body) > BODY_HIGH_WATER:
             self.connection.pause_reading()
-        self.wake()
+        if self.event is not None:
+            self.event.set()
 
     def wake(self) -> None:
         """Let `receive` look again."""
@@ -181,15 +198,18 @@ class Request(Exchange):
                 break
             if told.is_set() and not self.more_body:
                 return {"type": "http.disconnect"}
-            self.connection.resume_reading()
+            if self.delivered:
+                self.connection.listen()
+            else:
+                self.connection.resume_reading()
             if self.event is None:
                 self.event = asyncio.Event()
             self.event.clear()
             await self.event.wait()
-        body = bytes(self.body)
-        self.body.clear()
+        body, self.body = bytes(self.body), b""
         self.delivered = not self.more_body
-        self.connection.resume_reading()
+        if self.connection.read_paused:
+            self.connection.resume_reading()
         return {"type": "http.request", "body": body, "more_body": self.more_body}
 
     async def send(self, message: dict[str, Any]) -> None:
@@ -215,11 +235,23 @@ class Request(Exchange):
         line = response.STATUS_LINES.get(status)
         if line is None:
             raise InvalidResponse(f"invalid HTTP status {status!r}")
-        headers = list(headers)
-        head = Head(headers)
+        self.response_headers = fields = tuple(headers)
+        head = head_of(fields)
         protocol = self.connection
-        parts = [line, *protocol.default_lines(head.kinds), *head.lines]
+        shared = protocol.shared
         bodiless = self.method == "HEAD" or status in (204, 304)
+        if head.plain and self.keep_alive and not (bodiless or self.old or self.expects_continue or shared.draining):
+            self.left = head.length or 0
+            self.head = b"".join((line, shared.default_head, head.plain))
+        else:
+            self._start_in_detail(status, line, head, bodiless=bodiless)
+        self.status = int(status)
+        shared.flush_soon(self)
+
+    def _start_in_detail(self, status: int, line: bytes, head: Head, *, bodiless: bool) -> None:
+        """Any head, and the framing of what follows it."""
+        protocol = self.connection
+        parts = [line, *protocol.default_lines(head.kinds), head.lines]
         if head.chunked and not self.old:
             self.chunked = True
             if status != 204:
@@ -247,10 +279,7 @@ class Request(Exchange):
         elif self.old:
             parts.append(response.CONNECTION_KEEP_ALIVE)
         parts.append(b"\r\n")
-        self.status = int(status)
-        self.response_headers = headers
         self.head = b"".join(parts)
-        protocol.flush_soon()
 
     def _continue(self, body: bytes, more: bool) -> None:
         size = len(body)
@@ -271,22 +300,23 @@ class Request(Exchange):
                     raise InvalidResponse("the response's body is shorter than its content-length")
                 self.left -= size
             self.sent += size
-        protocol = self.connection
-        if self.head is not None:
-            head, self.head = self.head, None
-            if len(body) <= JOIN_LIMIT:
-                protocol.write(head + body)
+        transport = self.connection.transport
+        head, self.head = self.head, None
+        if not transport.is_closing():
+            if head is None:
+                if body:
+                    transport.write(body)
+            elif len(body) <= JOIN_LIMIT:
+                transport.write(head + body)
             else:
-                protocol.write(head)
-                protocol.write(body)
-        elif body:
-            protocol.write(body)
+                transport.write(head)
+                transport.write(body)
         if not more:
             self._finish()
 
     def flush_head(self) -> None:
         """Write a head that waits for its first piece of body."""
-        if self.head is not None:
+        if self.head is not None and not self.disconnected:
             head, self.head = self.head, None
             self.connection.write(head)
 
@@ -304,8 +334,9 @@ class Request(Exchange):
                     shared.access.log(self)
                 if shared.hooks is not None:
                     shared.hooks.after(self)
-        self.body.clear()
-        self.wake()
+        self.body = b""
+        if self.event is not None:
+            self.event.set()
         self.connection.request_done(self)
 
 

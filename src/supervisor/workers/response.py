@@ -28,6 +28,9 @@ _BAD_VALUE = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 _CACHE_ENTRIES: Final = 1024
 _CACHE_BYTES: Final = 512
 _cache: dict[tuple[bytes, bytes], tuple[bytes, int]] = {}
+_HEADS: Final = 512
+_HEAD_FIELDS: Final = 16
+_heads: dict[tuple[Any, ...], Head] = {}
 
 
 def _phrase(status: int) -> bytes:
@@ -73,24 +76,34 @@ def encode_field(name: Any, value: Any) -> tuple[bytes, int]:
 class Head:
     """A response's head as the application gave it: encoded lines, and what they say about the framing."""
 
-    __slots__ = ("chunked", "close", "kinds", "length", "lines")
+    __slots__ = ("chunked", "close", "kinds", "known", "length", "lines", "plain")
 
     def __init__(self, headers: Iterable[Iterable[bytes]]) -> None:
-        self.lines: list[bytes] = []
+        lines: list[bytes] = []
         self.length: int | None = None
         self.chunked = False
         self.close = False
         self.kinds = 0
+        self.known = True
         for name, value in headers:
             try:
                 line, kind = _cache[name, value]
             except (KeyError, TypeError):
                 line, kind = encode_field(name, value)
+                self.known = False
             if kind:
                 self._note(kind, value)
                 if kind in (CONTENT_LENGTH, TRANSFER_ENCODING):
                     continue
-            self.lines.append(line)
+            lines.append(line)
+        self.lines = b"".join(lines)
+        self.plain = self._plain()
+
+    def _plain(self) -> bytes:
+        """All behind the default fields, the empty line included, where only the connection's end can change it."""
+        if self.length is None or self.chunked or self.close or self.kinds & (DATE | SERVER):
+            return b""
+        return b"%bcontent-length: %d\r\n\r\n" % (self.lines, self.length)
 
     def _note(self, kind: int, value: bytes) -> None:
         self.kinds |= kind
@@ -104,6 +117,24 @@ class Head:
             self.chunked = True
         elif kind == CONNECTION:
             self.close = self.close or b"close" in [token.strip() for token in value.lower().split(b",")]
+
+
+def head_of(fields: tuple[Any, ...]) -> Head:
+    """The `Head` of these header fields; raises `InvalidResponse` if one of them is malformed.
+
+    Whole heads are remembered like single fields, but only those whose every field was known: a field that is another
+    one each time would fill the memory with heads that never come back.
+    """
+    try:
+        return _heads[fields]
+    except (KeyError, TypeError):
+        pass
+    head = Head(fields)
+    if head.known and len(fields) <= _HEAD_FIELDS and all(type(field) is tuple for field in fields):
+        if len(_heads) >= _HEADS:
+            _heads.clear()
+        _heads[fields] = head
+    return head
 
 
 def simple(status: int, text: str, default_head: bytes, *, head_only: bool = False) -> bytes:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from email.utils import formatdate
 from typing import TYPE_CHECKING, Any
 
-from supervisor.protocols import ArbiterLink, Row
+from supervisor.protocols import CONNECTIONS, IN_FLIGHT, REQUESTS, ArbiterLink, Row
 from supervisor.workers.proxy import Forwarded
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from supervisor.workers.http import HttpProtocol
     from supervisor.workers.journal import Exchange
     from supervisor.workers.reqhooks import RequestHooks
+    from supervisor.workers.request import Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,7 @@ class Shared:
         self.app = app
         self.log = log
         self.row = row
+        self.counters = row.counters
         self.link = link
         self.limits = limits
         self.root_path = root_path
@@ -86,7 +88,6 @@ class Shared:
         self.date_header = date_header
 
         self.app_state: dict[str, Any] = {}
-        self.on_answered: Callable[[int], None] = lambda _: None
         self.upgrade: Callable[[HttpProtocol, bytes], None] | None = None
         self.draining = False
         self.told = asyncio.Event()
@@ -95,6 +96,7 @@ class Shared:
         self.connections: set[Connection] = set()
         self.tasks: set[asyncio.Task[None]] = set()
         self.live: set[Exchange] = set()
+        self.heads: list[Request] = []
         self.other_connections: Callable[[], int] = lambda: 0
         self.requests = 0
         self.retiring = False
@@ -120,6 +122,17 @@ class Shared:
         for exchange in self.live:
             exchange.wake()
 
+    def flush_soon(self, request: Request) -> None:
+        """See to it that a head without a body goes out on the next turn of the loop: one call for all of them."""
+        if not self.heads:
+            request.connection.loop.call_soon(self._flush_heads)
+        self.heads.append(request)
+
+    def _flush_heads(self) -> None:
+        heads, self.heads = self.heads, []
+        for request in heads:
+            request.flush_head()
+
     @property
     def busy(self) -> bool:
         """Whether the bound on concurrency is reached."""
@@ -127,20 +140,19 @@ class Shared:
 
     def connection_count_changed(self) -> None:
         """To be called when a connection was made or lost."""
-        self.row.connections = len(self.connections) + self.other_connections()
+        self.counters[CONNECTIONS] = len(self.connections) + self.other_connections()
         if self.draining:
             self.changed.set()
 
     def started(self, exchange: Exchange) -> None:
         """A request or WebSocket begins."""
         self.live.add(exchange)
-        self.row.in_flight = len(self.live)
+        self.counters[IN_FLIGHT] = len(self.live)
 
     def answered(self) -> None:
         """A request was answered, or a WebSocket accepted: count it, and ask for retirement when it is time."""
         self.requests += 1
-        self.row.requests = self.requests
-        self.on_answered(self.requests)
+        self.counters[REQUESTS] = self.requests
         if self.requests >= self.max_requests > 0:
             self.retire(f"max_requests: {self.requests} answered")
 
@@ -153,6 +165,6 @@ class Shared:
     def ended(self, exchange: Exchange) -> None:
         """The application is done with a request or WebSocket."""
         self.live.discard(exchange)
-        self.row.in_flight = len(self.live)
+        self.counters[IN_FLIGHT] = len(self.live)
         if self.draining:
             self.changed.set()

@@ -116,7 +116,7 @@ class UvicornWorker(Worker):
             request_fields=settings.limit_request_fields,
             request_field_size=settings.limit_request_field_size,
         )
-        shared = Shared(
+        return Shared(
             app=config.loaded_app,
             log=context.log,
             row=context.row,
@@ -130,11 +130,6 @@ class UvicornWorker(Worker):
             fixed_headers=list(config.encoded_headers),
             date_header=config.date_header,
         )
-        shared.on_answered = self._count
-        return shared
-
-    def _count(self, answered: int) -> None:
-        self.nr = answered
 
     def _loop_factory(self) -> Callable[[], asyncio.AbstractEventLoop]:
         if self.loop_name in ("auto", "asyncio", "uvloop"):
