@@ -204,9 +204,11 @@ def stop(run: Run) -> None:
 
         send(Traffic(500, keep_alive=False, path="/sleep/1", limit=50))
         wait_until(lambda: count(run.server, "sleeping") >= 50, LIMIT)
-        busy = send(Traffic(50, keep_alive=False, path="/block/2"))
-        wait_until(lambda: blocked(run.server) >= set(run.server.ready()), LIMIT)
-        busy.cease()
+        # One after the other: whoever is blocked takes no further one, and each blocks for a known time.
+        while not blocked(run.server) >= set(run.server.ready()):
+            before = count(run.server, "blocking")
+            send(Traffic(50, keep_alive=False, path="/block/3", limit=1))
+            wait_until(lambda before=before: count(run.server, "blocking") > before, LIMIT)  # type: ignore[misc]
         queued = send(Traffic(1000, limit=100), Traffic(1000, keep_alive=False, limit=100))
         wait_until(lambda: queued.connects == 200, LIMIT)
         run.server.signal(signal.SIGTERM)

@@ -12,6 +12,7 @@ from types import ModuleType
 from typing import Any
 
 from supervisor.errors import AppNotFound, BootError, SupervisorError
+from supervisor.guard import OnlyHere
 
 DEFAULT_ATTRIBUTES = ("application", "app")
 """Looked for, in this order, when only a module is named. The first is gunicorn's, the second the ASGI world's."""
@@ -49,7 +50,11 @@ def explain(error: BaseException) -> tuple[str, str, int]:
     """Why something did not start: one line, the user's part of the traceback, and the exit code."""
     if isinstance(error, SupervisorError):
         return str(error), error.detail, error.exit_code
-    summary = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - the user's class, and its name has to do then
+        text = ""
+    summary = f"{type(error).__name__}: {text}" if text else type(error).__name__
     return summary.splitlines()[0], user_traceback(error), BootError.exit_code
 
 
@@ -66,7 +71,8 @@ def user_traceback(error: BaseException) -> str:
 
 def _import(name: str, target: str) -> ModuleType:
     try:
-        return importlib.import_module(name)
+        with OnlyHere():
+            return importlib.import_module(name)
     except ModuleNotFoundError as error:
         # Only the named module is "not found"; a module that it imports and that is missing is its own failure.
         if error.name is None or not (name == error.name or name.startswith(error.name + ".")):

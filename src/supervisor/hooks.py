@@ -7,6 +7,8 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from supervisor.guard import OnlyHere
+
 
 def place(hook: Callable[..., Any]) -> str:
     """Where ``hook`` was written, as ``FILE:LINE``; its name where that cannot be known (a builtin, a C function)."""
@@ -49,7 +51,8 @@ def run_hook(log: logging.Logger, settings: Any, name: str, *args: Any) -> Any:
 def call_hook(log: logging.Logger, name: str, hook: Callable[..., Any], *args: Any) -> Any:
     """`run_hook` for a hook that was looked up before, where the call is made for every request."""
     try:
-        return hook(*args)
+        with OnlyHere():
+            return hook(*args)
     except BaseException as error:
         log.error(
             "hook %s (%s) raised %s: %s; going on", name, place(hook), type(error).__name__, error, exc_info=error

@@ -164,7 +164,6 @@ def test_a_stop_answers_what_waits_behind_busy_workers(site: Site, measured: Mea
     """50 requests are in flight, and 200 connections wait that nobody has accepted, when TERM comes."""
     service = site.start()
     slow = Load(site.target, Traffic(500, keep_alive=False, path="/sleep/1", limit=50, timeout=60))
-    busy = Load(site.target, Traffic(5, keep_alive=False, path="/block/3", timeout=60))
     queued = Load(
         site.target, Traffic(1000, limit=100, timeout=60), Traffic(1000, keep_alive=False, limit=100, timeout=60)
     )
@@ -174,15 +173,20 @@ def test_a_stop_answers_what_waits_behind_busy_workers(site: Site, measured: Mea
         service.wait_until(lambda: len(service.events("sleeping")) >= 50, "50 requests are in flight")
         under_way.enter_context(late)
         wait_served(service, late, 5)
-        under_way.enter_context(busy)
-        service.wait_until(lambda: blocked(service) == service.workers(), "all workers are busy")
-        busy.cease()
+        busy = []
+        # One after the other: whoever is blocked takes no further one, and each blocks for a known time.
+        while (so_far := len(service.events("blocking"))) < len(service.workers()):
+            busy.append(Load(site.target, Traffic(5, keep_alive=False, path="/block/3", limit=1, timeout=60)))
+            under_way.enter_context(busy[-1])
+            service.wait_until(lambda n=so_far: len(service.events("blocking")) > n, "one more worker is busy")  # type: ignore[misc]
+        assert blocked(service) == service.workers()
         under_way.enter_context(queued)
         service.wait_until(lambda: queued.connects == 200, "200 connections wait")
         assert not queued.report.records, "nobody has accepted one"
         service.stop()
         service.wait_until(lambda: refusals(late), "new ones are refused")
-    reports = {name: load.stop() for name, load in [("slow", slow), ("busy", busy), ("queued", queued), ("late", late)]}
+    reports = {name: load.stop() for name, load in [("slow", slow), ("queued", queued), ("late", late)]}
+    reports["busy"] = Report([record for load in busy for record in load.stop().records])
     measured("; ".join(f"{name}: {report}" for name, report in reports.items()))
     for name in ("slow", "busy", "queued"):
         assert not reports[name].lost, reports[name]

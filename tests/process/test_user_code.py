@@ -9,6 +9,8 @@ import socket
 import pytest
 
 from tests.process.conftest import StartService
+from tests.process.connection import Target
+from tests.process.load import Load, Traffic
 
 CHILD = "import os, time\ndef fork():\n    pid = os.fork()\n    while not pid:\n        time.sleep(1)\n    return pid\n"
 HANGS = "import time\ntime.sleep(3600)\n"
@@ -152,3 +154,35 @@ def _runs(pid: int) -> bool:
             return file.read().rpartition(")")[2].split()[0] != "Z"
     except FileNotFoundError:
         return False
+
+
+FALLING_CHILD = """
+import os, sys
+def fork(*_):
+    if os.fork() == 0:
+        sys.exit(0)
+"""
+
+
+@pytest.mark.parametrize("where", ["the file", "on_reload", "pre_fork", "child_exit", "post_fork", "application"])
+def test_a_child_that_user_code_lets_fall_through_does_not_come_back(service: StartService, where: str) -> None:
+    """It would be a second arbiter on the same sockets, and shut them down when it ends."""
+    settings = "workers = 2\npreload_app = True\n"
+    site = service()
+    site.write("gunicorn.conf.py", settings)
+    site.start().wait_serving(2)
+    if where == "application":
+        site.deploy("2", at_import=FALLING_CHILD + "fork()")
+    else:
+        more = "fork()\n" if where == "the file" else f"{where} = fork\n"
+        site.write("gunicorn.conf.py", settings + FALLING_CHILD + more)
+        site.deploy("2")
+    with Load(Target(("127.0.0.1", site.port)), Traffic(50), Traffic(30, keep_alive=False)) as load:
+        site.hup()
+        site.wait_serving(2, version="2")
+        site.deploy("3", at_import=FALLING_CHILD + "fork()" if where == "application" else "")
+        site.hup()
+        site.wait_serving(2, version="3")
+        site.wait_log("Reloaded", count=2)
+    assert not load.stop().lost, load.report
+    assert len(site.pids().loaders) == 1

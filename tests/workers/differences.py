@@ -143,11 +143,26 @@ def _mistake_is_500(pair: Pair) -> bool:
     )
 
 
+def _short(pair: Pair) -> bool:
+    """The last piece of content was shorter than announced: theirs has written it before it found out."""
+    ours, theirs = pair.answer, pair.other
+    return (
+        pair.our is not None
+        and pair.our.raised is not None
+        and ours is not None
+        and theirs is not None
+        and not ours.whole
+        and theirs.content.startswith(ours.content)
+        and pair.ours.ended
+    )
+
+
 def _late_mistake(pair: Pair) -> bool:
     """Theirs has closed the connection since an application did wrong after its response."""
+    earlier = zip(pair.theirs.seen, read_answers(pair.conversation, pair.theirs)[: pair.number + 1], strict=False)
     return pair.theirs.ended and any(
-        seen.raised is not None or any(step[0] == "return" for step in seen.program)
-        for seen in pair.theirs.seen[: pair.number + 1]
+        answer.whole and (seen.raised is not None or any(step[0] == "return" for step in seen.program))
+        for seen, answer in earlier
     )
 
 
@@ -234,6 +249,7 @@ KNOWN = [
     Difference("one framing", _one_framing, _FRAMING, parts=False),
     Difference("an own Server or Date wins", _own_server, frozenset({"field server"}), parts=False),
     Difference("a mistake before the first byte is 500", _mistake_is_500),
+    Difference("a last piece that is too short is not sent", _short, frozenset({"content"})),
     Difference("a mistake after the response closes nothing", _late_mistake),
     Difference("requests before an error are answered", _error_behind),
     Difference("no second answer", _answered_once),

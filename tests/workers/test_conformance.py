@@ -259,6 +259,13 @@ async def test_many_trailers_are_refused() -> None:
     assert outcome.written.startswith(b"HTTP/1.1 431 ")
 
 
+@pytest.mark.parametrize("chunk", [b"x" * 50, b"32\r\n" + b"x" * 50 + b"\r\n"], ids=["length", "chunked"])
+async def test_a_body_in_many_pieces_does_not_count_as_head(chunk: bytes) -> None:
+    begin, end = (CHUNKED, b"0\r\n\r\n") if b"\r" in chunk else (POST.replace(b"3\r", b"1000\r"), b"")
+    outcome = await with_ours(Conversation((begin, *[chunk] * 20, end + GET), (READ_OK,)), LIMITS)
+    assert outcome.written == ANSWER * 2
+
+
 async def test_a_large_body_in_the_same_piece_does_not_count_as_head() -> None:
     head = b"POST / HTTP/1.1\r\nContent-Length: 60000\r\n"
     outcome = await with_ours(Conversation((head, b"Host: a\r\n\r\n" + b"x" * 60_000 + GET), (READ_OK,)), LIMITS)

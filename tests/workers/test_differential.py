@@ -52,6 +52,10 @@ EXAMPLES: dict[str, tuple[Program, list[bytes]]] = {
     "one framing": ((start(200, (b"content-length", b"1"), (b"transfer-encoding", b"chunked")), body(b"a")), [GET]),
     "an own Server or Date wins": ((start(200, (b"server", b"own")), body()), [GET]),
     "a mistake before the first byte is 500": ((start(200, (b"bad name", b"")), body()), [GET]),
+    "a last piece that is too short is not sent": (
+        (start(200, (b"content-length", b"9")), PAUSE, body(b"abc")),
+        [GET],
+    ),
     "a mistake after the response closes nothing": ((*OK, RAISE), [GET, GET]),
     "requests before an error are answered": (OK, [GET + b"\x00\x01"]),
     "no second answer": (EARLY, [CHUNKED, b"zz\r\n"]),
@@ -74,6 +78,7 @@ def in_order(conversation: Conversation, ours: Outcome) -> None:
     assert all(answer.whole and not answer.last for answer in answers[:-1]), "nothing follows a last response"
     assert len(answers) <= len(ours.seen) + 1
     assert all(answer.interim <= 1 for answer in answers)
+    assert all(answer.status or (answer.interim and answer.whole) for answer in answers), "nothing but responses"
     if answers and answers[-1].last:
         assert ours.ended or not ours.seen[-1].ended, "the connection ends with its last response"
 

@@ -210,6 +210,30 @@ def test_a_connection_is_used_on_after_an_early_response(run: Callable[[Awaitabl
     run(scenario())
 
 
+def test_a_last_response_is_not_reset_away_by_what_was_never_read(run: Callable[[Awaitable[None]], None]) -> None:
+    """The application does not want the body, so reading pauses, and requests behind it stay in the kernel."""
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        gate = asyncio.Event()
+
+        async def last(scope: Any, receive: Any, send: Any) -> None:
+            await gate.wait()
+            await reply(send, b"last", headers=[(b"connection", b"close")])
+
+        async with connected(last) as (client, shared):
+            await loop.sock_sendall(client, post(2 * SMALL_BUFFER) + b"x" * 2 * SMALL_BUFFER)
+            (protocol,) = await connections(shared)
+            await until(lambda: protocol.current is not None and not protocol.current.more_body)
+            assert protocol.read_paused
+            await loop.sock_sendall(client, GET * 100)
+            await until(protocol.bytes_waiting)
+            gate.set()
+            assert (await receive_all(client)).endswith(b"last")
+
+    run(scenario())
+
+
 def test_a_refusal_is_not_reset_away(run: Callable[[Awaitable[None]], None]) -> None:
     """The client sends on after the error, and reads late."""
 

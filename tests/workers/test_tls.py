@@ -85,6 +85,36 @@ def test_drain(start_worker: StartWorker, authority: Authority, options: dict[st
     assert "ERROR" not in worker.log_text()
 
 
+@pytest.mark.parametrize("options", CLASSES)
+def test_idle_clients_that_do_not_look_hold_nobody_up(
+    start_worker: StartWorker, authority: Authority, options: dict[str, Any]
+) -> None:
+    """Connection pools say no farewell, and TLS would wait for it for half a minute."""
+    worker = start_worker(app, graceful_timeout=3600, **authority.options, **options)
+    with authority.connect(worker) as client:
+        client.sendall(request("/one"))
+        Reader(client).answer()
+        worker.signal(signal.SIGTERM)
+        assert worker.wait_exit() == 0
+    assert worker.log_text() == ""
+
+
+@pytest.mark.parametrize("options", CLASSES)
+def test_a_websocket_whose_client_does_not_look_holds_nobody_up(
+    start_worker: StartWorker, authority: Authority, options: dict[str, Any]
+) -> None:
+    worker = start_worker(app, graceful_timeout=3600, **authority.options, **options)
+    with authority.connect(worker) as client:
+        client.sendall(
+            b"GET /ws HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
+        )
+        assert b" 101 " in client.recv(4096)
+        worker.signal(signal.SIGTERM)
+        assert worker.wait_exit() == 0
+    assert "CRITICAL" not in worker.log_text()
+
+
 class Slow:
     """A client that sends its hello in two parts."""
 

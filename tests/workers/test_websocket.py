@@ -139,3 +139,21 @@ def test_counts_for_max_requests(start_worker: StartWorker, options: dict[str, A
         worker.wait_for_word("retirement_wanted")
         websocket.send("still here")
         assert websocket.recv(timeout=PATIENCE) == "still here"
+
+
+@pytest.mark.parametrize("options", CLASSES)
+def test_a_client_that_does_not_answer_the_close_is_dropped_in_the_end(
+    start_worker: StartWorker, options: dict[str, Any]
+) -> None:
+    """It is told once: uvicorn's classes raise when they are to close what is closing."""
+    worker = start_worker(app, graceful_timeout=1, **options)
+    with worker.connect() as client:
+        client.sendall(
+            b"GET /ws HTTP/1.1\r\nHost: test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n"
+        )
+        assert b" 101 " in client.recv(4096)
+        worker.signal(signal.SIGTERM)
+        assert worker.wait_exit() == 0
+    assert "failed" not in worker.log_text()
+    assert "could not be closed" not in worker.log_text()

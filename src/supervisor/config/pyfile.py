@@ -19,6 +19,7 @@ from typing import Any
 
 from supervisor.config.misspelt import Names
 from supervisor.errors import ConfigError
+from supervisor.guard import OnlyHere
 
 _OWN_FOLDER = str(Path(__file__).resolve().parents[1])
 
@@ -67,7 +68,8 @@ def run_module(name: str) -> PythonFile:
 
 def _run(path: str, shown: str, source: bytes | str, execute: Callable[[], ModuleType]) -> PythonFile:
     try:
-        module = execute()
+        with OnlyHere():
+            module = execute()
     except BaseException as error:  # user code: SystemExit and the like included, none of it may end the arbiter
         raise _failure(error, path, shown) from error
     return PythonFile(path, shown, dict(vars(module)), Names.of(source))

@@ -10,6 +10,7 @@ HEAD      a request head has begun to arrive             408 after ``head``, unl
 BUSY      a request is being answered                    never by time
 DISCARD   answered, and the rest of its body comes in    half-close after `DISCARD_LIMIT` bytes, or ``linger``
 LINGER    half-closed; input is read and thrown away     end of file, or ``linger`` seconds
+GONE      closed, but TLS still waits for a farewell     ``linger`` seconds after the last byte was taken
 ========  =============================================  ====================================================
 
 Closing a socket with unread input makes the kernel send RST, which can destroy a response that the client has not read
@@ -119,8 +120,7 @@ class Connection(asyncio.Protocol):
         if self.has_input() or self.bytes_waiting():
             self.linger()
         else:
-            self.phase = GONE
-            self.transport.close()
+            self._close()
 
     def linger(self) -> None:
         """Close the sending side; read on, throwing away, until the client closes or `Limits.linger` is over."""
@@ -135,32 +135,27 @@ class Connection(asyncio.Protocol):
     def abandon(self) -> None:
         """Close in the middle of a response, so that the client sees that it is not whole."""
         self.flush()
+        self._close()
+
+    def _close(self) -> None:
         self.phase = GONE
+        self.since = self.loop.time()
         self.transport.close()
 
     def bytes_waiting(self) -> bool:
-        """Whether the kernel holds input of this connection that was not read yet (FIONREAD, tcp(7) and unix(7))."""
-        sock = self.transport.get_extra_info("socket")
-        if sock is None or sock.fileno() < 0:
-            return False
-        buffer = array.array("i", [0])
-        try:
-            fcntl.ioctl(sock.fileno(), termios.FIONREAD, buffer)
-        except OSError:
-            return False
-        return buffer[0] > 0
+        """Whether the kernel holds input of this connection that was not read yet."""
+        return has_unread(self.transport)
 
     def sweep(self, now: float) -> None:
         """Look at the clock: ``now`` is the loop's time in seconds. Called for every connection, once a second."""
         phase, limits, draining = self.phase, self.shared.limits, self.shared.draining
         waited = now - self.since
-        if phase in (BUSY, GONE):
+        if phase == BUSY:
             return
         if phase == IDLE:
             limit = limits.head if self.fresh else limits.keepalive
             if waited >= (min(limit, limits.idle_grace) if draining else limit) and not self.bytes_waiting():
-                self.phase = GONE
-                self.transport.close()
+                self._close()
         elif phase == HEAD:
             limit = min(limits.head, DRAIN_HEAD) if draining else limits.head
             if waited >= limit and not self.bytes_waiting():
@@ -168,17 +163,17 @@ class Connection(asyncio.Protocol):
         elif phase == DISCARD:
             if waited >= limits.linger:
                 self.linger()
-        elif self.transport.get_write_buffer_size():
+        elif self.transport.get_write_buffer_size() or has_unsent(self.transport):
             self.since = now
         elif waited >= (min(limits.linger, DRAIN_LINGER) if draining else limits.linger):
             self._give_up()
 
     def _give_up(self) -> None:
-        """The client has had its time to close. TLS still says its farewell."""
-        self.phase = GONE
-        if self.scheme == "https":
-            self.transport.close()
+        """The client has had its time to close. TLS says its farewell before, and waits as long for the client's."""
+        if self.phase == LINGER and self.scheme == "https":
+            self._close()
         else:
+            self.phase = GONE
             self.transport.abort()
 
     def drain(self) -> None:
@@ -233,3 +228,25 @@ class Connection(asyncio.Protocol):
 def _address(name: Any) -> Address | None:
     """Host and port of a socket's name; None for Unix sockets."""
     return (str(name[0]), int(name[1])) if isinstance(name, tuple) and len(name) >= 2 else None
+
+
+def has_unread(transport: asyncio.BaseTransport) -> bool:
+    """Whether the kernel holds input that was not read yet (``FIONREAD``, tcp(7) and unix(7))."""
+    return _held(transport, termios.FIONREAD) > 0
+
+
+def has_unsent(transport: asyncio.BaseTransport) -> bool:
+    """Whether the kernel holds output that the client's has not taken yet (``SIOCOUTQ``, tcp(7) and unix(7))."""
+    return _held(transport, termios.TIOCOUTQ) > 0
+
+
+def _held(transport: asyncio.BaseTransport, queue: int) -> int:
+    sock = transport.get_extra_info("socket")
+    if sock is None or sock.fileno() < 0:
+        return 0
+    buffer = array.array("i", [0])
+    try:
+        fcntl.ioctl(sock.fileno(), queue, buffer)
+    except OSError:
+        return 0
+    return buffer[0]

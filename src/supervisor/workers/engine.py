@@ -30,6 +30,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.server import ServerState
 
+from supervisor.workers.connection import has_unsent
+
 __all__ = [
     "ClientDisconnected",
     "Config",
@@ -117,12 +119,23 @@ class LingeringTransport:
         if self._timer is not None:
             return
         if self._transport.is_closing() or not self._lingers():
-            self._transport.close()
+            self._end()
             return
-        self._timer = self._loop.call_later(CLOSING_HANDSHAKE, self._transport.close)
+        self._timer = self._loop.call_later(CLOSING_HANDSHAKE, self._end)
         self._transport.resume_reading()
         if self._transport.can_write_eof():
             self._transport.write_eof()
+
+    def _end(self) -> None:
+        self._transport.close()
+        self._timer = self._loop.call_later(CLOSING_HANDSHAKE, self._give_up)
+
+    def _give_up(self) -> None:
+        """TLS waits for the peer's farewell: long enough, once the peer has taken everything."""
+        if has_unsent(self._transport):
+            self._timer = self._loop.call_later(CLOSING_HANDSHAKE, self._give_up)
+        else:
+            self._transport.abort()
 
     def lost(self) -> None:
         """The connection is gone."""

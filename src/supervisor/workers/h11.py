@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import struct
-import termios
 from typing import Any
 
 import h11
 
-from supervisor.workers.connection import DRAIN_HEAD
+from supervisor.workers.connection import DRAIN_HEAD, DRAIN_LINGER, has_unread, has_unsent
 from supervisor.workers.engine import H11Protocol
 from supervisor.workers.state import Shared
 
@@ -25,6 +22,7 @@ class DrainingH11Protocol(H11Protocol):
         self.shared = shared
         self.since = 0.0
         self.fresh = True
+        self.closing_since: float | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in the base
         super().connection_made(transport)
@@ -54,7 +52,7 @@ class DrainingH11Protocol(H11Protocol):
             self.waiting_for_head()
             or self.cycle.response_started
             or self.conn.trailing_data[0]
-            or self._bytes_waiting()
+            or has_unread(self.transport)
         ):
             return
         if CLOSE not in self.cycle.default_headers:
@@ -80,7 +78,14 @@ class DrainingH11Protocol(H11Protocol):
 
     def sweep(self, now: float) -> None:
         """Close the connection if it has waited too long for a request head. ``now`` is the loop's time."""
-        if not self.waiting_for_head() or self.transport.is_closing():
+        if self.transport.is_closing():
+            # TLS waits for the client's farewell.
+            if self.closing_since is None or has_unsent(self.transport):
+                self.closing_since = now
+            elif now - self.closing_since >= DRAIN_LINGER:
+                self.transport.abort()
+            return
+        if not self.waiting_for_head():
             return
         limits, draining = self.shared.limits, self.shared.draining
         partial = bool(self.conn.trailing_data[0]) or self.conn.their_state is not h11.IDLE
@@ -92,11 +97,5 @@ class DrainingH11Protocol(H11Protocol):
             limit = limits.head
         else:
             return
-        if now - self.since >= limit and not self._bytes_waiting():
+        if now - self.since >= limit and not has_unread(self.transport):
             self.transport.close()
-
-    def _bytes_waiting(self) -> bool:
-        sock = self.transport.get_extra_info("socket")
-        if sock is None or sock.fileno() < 0:
-            return False
-        return bool(struct.unpack("i", fcntl.ioctl(sock.fileno(), termios.FIONREAD, b"\0" * 4))[0])

@@ -149,7 +149,6 @@ class HttpProtocol(Connection):
             self.refuse(431, "Request header field too large.")
 
     def on_headers_complete(self) -> None:
-        self.overhead = 0
         if self.refusal is not None:
             return
         parser = self.parser

@@ -14,7 +14,7 @@ class Lifespan:
     """Runs the lifespan task of ``app``. ``mode`` is ``auto``, ``on`` or ``off``.
 
     With ``auto`` an application that raises before it has completed or failed its startup is taken not to support the
-    protocol, as the specification has it; with ``on`` that is a failure.
+    protocol, as the specification has it; with ``on`` that is a failure. To exit is one in either case.
     """
 
     def __init__(self, app: Any, mode: str, log: logging.Logger) -> None:
@@ -40,7 +40,7 @@ class Lifespan:
                 last = text.strip().splitlines()[-1] if text.strip() else "no reason given"
                 raise BootError(f"the application's lifespan startup failed: {last}", detail=text)
             self.running = True
-        elif self.mode == "on":
+        elif self.mode == "on" or not isinstance(error, Exception):
             detail = user_traceback(error)
             raise BootError(
                 f"the application's lifespan startup raised {type(error).__name__}: {error}", detail=detail

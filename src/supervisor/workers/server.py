@@ -11,6 +11,7 @@ import asyncio
 import contextlib
 import socket
 import ssl
+import weakref
 from typing import TYPE_CHECKING, Any, Final
 
 from supervisor.workers import engine
@@ -52,6 +53,7 @@ class Server:
         self.accepting: list[socket.socket] = []
         self.listeners: list[socket.socket] = []
         self.accepted: set[asyncio.Task[Any]] = set()
+        self._told: weakref.WeakSet[Any] = weakref.WeakSet()
         self.stopped = asyncio.Event()
         self.stop_time = 0.0
         self._patience = DRAIN_HEAD
@@ -369,8 +371,15 @@ class Server:
         return [connection for connection in self.state.connections if hasattr(connection, "lingering")]
 
     def _close_websockets(self) -> None:
+        """Tell those that were not told yet. What uvicorn's classes raise then must not keep others from being told."""
         for connection in self._websockets():
-            connection.shutdown()
+            if connection not in self._told:
+                self._told.add(connection)
+                try:
+                    connection.shutdown()
+                except Exception:
+                    self.log.exception("a WebSocket could not be closed in order")
+                    connection.transport.close()
 
     async def _drop(self) -> None:
         """Cancel what is left, tell its clients as far as possible, and close all connections; bounded."""

@@ -1,0 +1,32 @@
+"""Where users' code runs in the arbiter's or a loader's process: a child that it forks must not come back from it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from types import TracebackType
+
+
+class OnlyHere:
+    """Ends a forked child that leaves the ``with`` block in which it was forked, in whatever way.
+
+    Its parent's listeners, wake-up pipe and epoll set are the child's as well (fork(2), epoll(7)): going on, it would
+    take events that are the parent's, and in the end shut its sockets down. ``if os.fork() == 0: ...; sys.exit()`` is
+    how scripts put themselves into the background; the exit code is heeded.
+    """
+
+    def __enter__(self) -> None:
+        self._pid = os.getpid()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if os.getpid() == self._pid:
+            return
+        code = 0 if error is None else 1
+        if isinstance(error, SystemExit):
+            code = error.code if isinstance(error.code, int) else int(error.code is not None)
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+        os._exit(code & 0xFF)
