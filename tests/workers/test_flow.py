@@ -14,6 +14,7 @@ import uvloop
 
 from supervisor.workers.connection import DISCARD_LIMIT
 from supervisor.workers.http import HttpProtocol
+from supervisor.workers.request import BODY_HIGH_WATER
 from supervisor.workers.state import Limits, Shared
 from tests.workers.apps import read_body, reply
 from tests.workers.wire import make_shared
@@ -38,7 +39,15 @@ def run(request: pytest.FixtureRequest) -> Iterator[Callable[[Awaitable[None]], 
     def run_it(scenario: Awaitable[None]) -> None:
         loop.run_until_complete(asyncio.wait_for(scenario, PATIENCE))
 
+    async def end_all() -> None:
+        rest = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in rest:
+            task.cancel()
+        await asyncio.gather(*rest, return_exceptions=True)
+
     yield run_it
+    # What a scenario that failed has left behind must not end in another test.
+    loop.run_until_complete(end_all())
     loop.close()
 
 
@@ -222,9 +231,13 @@ def test_a_last_response_is_not_reset_away_by_what_was_never_read(run: Callable[
             await reply(send, b"last", headers=[(b"connection", b"close")])
 
         async with connected(last) as (client, shared):
-            await loop.sock_sendall(client, post(2 * SMALL_BUFFER) + b"x" * 2 * SMALL_BUFFER)
+            await loop.sock_sendall(client, post(BODY_HIGH_WATER + 1) + b"x" * BODY_HIGH_WATER)
             (protocol,) = await connections(shared)
-            await until(lambda: protocol.current is not None and not protocol.current.more_body)
+            await until(lambda: protocol.current is not None and len(protocol.current.body) == BODY_HIGH_WATER)
+            assert not protocol.read_paused
+            # One byte more is too much to read on, and it is the body's last.
+            await loop.sock_sendall(client, b"x")
+            await until(lambda: not protocol.current.more_body)
             assert protocol.read_paused
             await loop.sock_sendall(client, GET * 100)
             await until(protocol.bytes_waiting)
