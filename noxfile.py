@@ -13,6 +13,7 @@ nox.options.reuse_existing_virtualenvs = True
 
 ROOT = Path(__file__).parent
 PEERS = ["gunicorn==27.0.1", "uvicorn==0.54.0", "uvicorn-worker==0.4.0"]
+MORE_PEERS = ["uvicorn[standard]==0.54.0", "granian==2.8.7", "hypercorn==0.18.0", "fastapi==0.165.0"]
 PYTHONS = ["3.11", "3.12", "3.13", "3.14"]
 
 
@@ -70,6 +71,13 @@ def lifecycle(session: nox.Session) -> None:
     """What operators do, under load, compared with other servers; arguments after ``--`` such as ``--quick``."""
     session.install("-e", ".[test]", *PEERS)
     session.run("python", "-m", "benchmarks.lifecycle", *session.posargs)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Speed, memory and recovery compared with other servers; arguments after ``--`` such as ``--quick``."""
+    session.install("-e", ".[test]", *PEERS, *MORE_PEERS)
+    session.run("python", "-m", "benchmarks.bench", *session.posargs)
 
 
 def oldest(distribution: str) -> str:

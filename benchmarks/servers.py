@@ -23,6 +23,7 @@ from tests.process.certificates import Authority
 from tests.process.connection import Target
 from tests.process.harness import free_port
 
+ROOT = Path(__file__).parent.parent
 EXECUTABLES = Path(sys.executable).parent
 LISTEN = "0A"
 """The state of a listening socket in /proc/net/tcp (proc_net(5), ``include/net/tcp_states.h``)."""
@@ -36,7 +37,10 @@ async def nothing():
 app = Probe({version!r}, nothing, nothing)
 """
 """The text of ``app.py`` where no other is wanted."""
-STRANGE_VARIABLES = ("PORT", "BIND", "WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS", "GUNICORN_", "UVICORN_", "GRANIAN_")
+STRANGE_VARIABLES = (
+    *("PORT", "BIND", "WEB_CONCURRENCY", "FORWARDED_ALLOW_IPS"),
+    *("SUPERVISOR_", "GUNICORN_", "UVICORN_", "GRANIAN_"),
+)
 """How the names of environment variables begin that change what a server does."""
 SO_ACCEPTCON = 0x10000
 """The flag of a listening socket in /proc/net/unix (``include/linux/net.h``); accepted ones have the path as well."""
@@ -124,8 +128,7 @@ class Server:
         marker, value = self.marker.split("=")
         environment = {
             **{name: value for name, value in os.environ.items() if not name.startswith(STRANGE_VARIABLES)},
-            # For applications and servers of this repository.
-            "PYTHONPATH": str(Path(__file__).parent.parent),
+            "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")])),
             marker: value,
             "PROBE_EVENTS": str(self._events),
             "PYTHONDONTWRITEBYTECODE": "1",
