@@ -57,10 +57,13 @@ class ArbiterLink(Protocol):
     """A worker's line to its arbiter. Saying something to an arbiter that is gone is not an error."""
 
     def fileno(self) -> int:
-        """Becomes readable, at its end of file, when the arbiter is gone."""
+        """Becomes readable when the arbiter has said something, and at its end of file, when it is gone."""
 
     def arbiter_is_gone(self) -> bool:
         """Whether the end of file has come. Does not block. Call it when `fileno` is readable."""
+
+    def ordered_to_go(self) -> bool:
+        """Whether the arbiter itself has told this worker to drain. Its TERM comes after that. Does not block."""
 
     def say_ready(self) -> None:
         """The application has started and the worker accepts connections."""

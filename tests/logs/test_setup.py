@@ -8,7 +8,7 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -172,6 +172,15 @@ def test_reopen_that_fails_keeps_the_old_file(tmp_path: Path) -> None:
     assert "still written" in text
 
 
+def raising(error: type[BaseException]) -> Callable[..., logging.Handler]:
+    """A factory of handlers that makes none."""
+
+    def factory(**_: Any) -> logging.Handler:
+        raise error("from the factory")
+
+    return factory
+
+
 def test_logconfig_dict_is_laid_over_defaults(tmp_path: Path) -> None:
     config = {
         "loggers": {ERROR: {"level": "DEBUG", "handlers": ["console", "mine"], "propagate": False}},
@@ -211,6 +220,11 @@ def test_logconfig_file(tmp_path: Path) -> None:
     [
         ({"logconfig_dict": {"handlers": {"x": {"class": "no.such.Class"}}}}, "logconfig_dict cannot be used"),
         ({"logconfig_dict": {"loggers": {"a": {"handlers": ["nobody"]}}}}, "logconfig_dict cannot be used"),
+        ({"logconfig_dict": {"loggers": {"a": None}}}, "logconfig_dict cannot be used"),
+        ({"logconfig_dict": {"root": {"handlers": None}}}, "logconfig_dict cannot be used"),
+        ({"logconfig_dict": {"root": ["console"]}}, "logconfig_dict cannot be used"),
+        ({"logconfig_dict": {"handlers": {"x": {"()": raising(SystemExit)}}}}, "logconfig_dict cannot be used"),
+        ({"logconfig_dict": {"handlers": {"x": {"()": raising(ZeroDivisionError)}}}}, "ZeroDivisionError"),
         ({"logconfig_json": "JSON"}, "cannot be used"),
         ({"logconfig": "INI"}, "cannot be used"),
     ],

@@ -350,9 +350,9 @@ class Service:
             "nothing of ours left in /dev/shm",
             timeout=5,
         )
-        if not self.killed:
-            left_files = [path.name for path in (self.pidfile, self.socket_path) if path.exists()]
-            assert not left_files, f"files left: {left_files}\n{self.report()}"
+        names = (self.pidfile.name, f"{self.pidfile.name}.2", self.socket_path.name)
+        left_files = [name for name in names if (self.directory / name).exists()]
+        assert not left_files, f"files left: {left_files}\n{self.report()}"
         unexpected = self.unexpected_errors()
         assert not unexpected, f"unexpected errors: {unexpected}\n{self.report()}"
         for pattern, sure in self._expected:

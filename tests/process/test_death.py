@@ -15,10 +15,12 @@ from tests.process.conftest import StartService
 from tests.process.harness import PATIENCE
 
 
+@pytest.mark.parametrize("bind", ["tcp", "unix"])
 @pytest.mark.parametrize("preload", [True, False])
-def test_of_the_arbiter(service: StartService, preload: bool) -> None:
-    """The judgement after the test asserts that nothing is left within two seconds."""
-    site = service().start("--workers", "4", *(["--preload"] if preload else []))
+def test_of_the_arbiter(service: StartService, preload: bool, bind: str) -> None:
+    """The judgement after the test asserts that nothing is left within two seconds, pidfile and socket included."""
+    site = service(bind=bind)
+    site.start("--workers", "4", "--pid", "service.pid", *(["--preload"] if preload else []))
     site.wait_serving(4)
     site.killed = True
     site.signal(signal.SIGKILL)
@@ -63,13 +65,19 @@ def test_of_the_arbiter_of_a_blocked_worker(service: StartService) -> None:
         assert isinstance(answer.exception(), OSError)
 
 
-def test_of_the_arbiter_and_a_second_start(service: StartService) -> None:
-    """Its pidfile and its Unix socket are left, and stand in nobody's way."""
+def test_of_all_at_once_and_a_second_start(service: StartService) -> None:
+    """Nobody could remove the pidfile and the Unix socket: they are left, and stand in nobody's way."""
     site = service(bind="unix").start("--workers", "2", "--preload", "--pid", "service.pid")
     site.wait_serving(2)
-    site.signal(signal.SIGKILL)
+    everybody = site.processes()
+    for each in everybody:
+        each.suspend()
+    for each in everybody:
+        each.kill()
     site.wait_exit()
     site.wait_until(site.is_gone, "no process is left")
+    assert site.pidfile.exists()
+    assert site.socket_path.exists()
     site.start("--workers", "2", "--preload", "--pid", "service.pid")
     site.wait_serving(2)
     assert site.get().status == 200

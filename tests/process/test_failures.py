@@ -97,6 +97,28 @@ def test_at_start(
         assert "app.py" in site.log, "the traceback leads to the application"
 
 
+def test_after_hup_log_and_pidfile_go_back_too(service: StartService) -> None:
+    site = service()
+    text = "pidfile = '{0}.pid'\nerrorlog = '{0}.log'\n"
+    site.write("gunicorn.conf.py", text.format("a"))
+    site.start("--preload")
+    before = site.wait_serving(1)
+    broken_import(site)
+    site.write("gunicorn.conf.py", text.format("b"))
+    site.hup()
+    log = site.directory / "a.log"
+    site.wait_until(lambda: "no such table" in log.read_text(), "the failure is told in the log that stays")
+    assert "Reload failed: generation 2 was dropped" in log.read_text()
+    assert (site.directory / "a.pid").read_text() == f"{site.pid}\n"
+    assert not (site.directory / "b.pid").exists()
+    site.deploy("2")
+    site.hup()
+    site.wait_serving(1, version="2")
+    assert site.serving() != before
+    assert (site.directory / "b.pid").read_text() == f"{site.pid}\n"
+    assert not (site.directory / "a.pid").exists()
+
+
 def test_a_lifespan_that_must_be_spoken(service: StartService) -> None:
     """An application that raises without a word may not know the protocol (ASGI, lifespan); with ``on`` it has to."""
     site = service()

@@ -160,6 +160,21 @@ def test_a_stop_answers_or_refuses(site: Site, measured: Measured) -> None:
     assert not report.interleaved, report
 
 
+def test_a_stop_of_the_whole_group_answers_or_refuses(site: Site, measured: Measured) -> None:
+    """A service manager may send TERM to all processes at once: workers hear it before the arbiter has sealed."""
+    service = site.start()
+    with site.load() as load, Load(site.target, Traffic(600, keep_alive=False)) as more:
+        wait_served(service, load, 100)
+        os.killpg(service.pid, signal.SIGTERM)
+        assert service.wait_exit() == 0
+        wait_served(service, load, 50)
+    reports = [load.stop(), more.stop()]
+    measured("; ".join(map(str, reports)))
+    for report in reports:
+        assert {record.outcome for record in report.records} == {Outcome.ANSWERED, Outcome.REFUSED}, report
+        assert not report.interleaved, report
+
+
 def test_a_stop_answers_what_waits_behind_busy_workers(site: Site, measured: Measured) -> None:
     """50 requests are in flight, and 200 connections wait that nobody has accepted, when TERM comes."""
     service = site.start()

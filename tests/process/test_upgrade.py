@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -176,6 +176,66 @@ def test_the_way_back(site: Service) -> None:
     assert upgrades.arbiter() == old
     assert not upgrades.arbiter(".2")
     site.wait_serving(2)
+
+
+A_AND_B = "bind = ['unix:a.sock', 'unix:b.sock']\n"
+
+
+def moved_by_the_new_one(site: Service, old: int, upgrades: Upgrades) -> None:
+    site.write("gunicorn.conf.py", "bind = 'unix:b.sock'\n")
+    new = upgrades.start_new()
+    upgrades.go(old)
+    upgrades.promoted(new)
+    assert not (site.directory / "a.sock").exists()
+
+
+def added_by_the_old_one(site: Service, old: int, upgrades: Upgrades) -> None:
+    new = upgrades.start_new()
+    site.write("gunicorn.conf.py", A_AND_B)
+    os.kill(old, signal.SIGHUP)
+    site.wait_log(rf"\[{old}\].*Reloaded")
+    upgrades.go(old)
+    upgrades.promoted(new)
+    assert (site.directory / "a.sock").exists()
+
+
+def added_by_a_new_one_that_is_told_to_go(site: Service, _old: int, upgrades: Upgrades) -> None:
+    new = upgrades.start_new()
+    site.write("gunicorn.conf.py", A_AND_B)
+    os.kill(new, signal.SIGHUP)
+    site.wait_log(rf"\[{new}\].*Reloaded")
+    upgrades.go(new)
+    site.expect_error("Upgrade failed, this arbiter goes on")
+    site.wait_log("Upgrade failed, this arbiter goes on")
+    assert (site.directory / "a.sock").exists()
+
+
+@pytest.mark.parametrize("change", [moved_by_the_new_one, added_by_the_old_one, added_by_a_new_one_that_is_told_to_go])
+def test_sockets_that_one_of_them_has_go_with_it(
+    service: StartService, change: Callable[[Service, int, Upgrades], None]
+) -> None:
+    site = service(bind=None)
+    site.write("gunicorn.conf.py", "bind = 'unix:a.sock'\n")
+    site.start("--pid", "service.pid")
+    site.wait_log("Ready:")
+    upgrades = Upgrades(site)
+    change(site, upgrades.arbiter(), upgrades)
+    last = upgrades.arbiter()
+    os.kill(last, signal.SIGTERM)
+    site.wait_until(lambda: not runs(last), "the last arbiter is gone")
+    site.wait_until(site.is_gone, "no process is left")
+    assert not list(site.directory.glob("*.sock"))
+
+
+def test_a_new_arbiter_that_is_killed_leaves_nothing(site: Service) -> None:
+    """The judgement after the test looks for the pidfile."""
+    upgrades = upgradable(site)
+    new = upgrades.start_new()
+    site.expect_error(r"Upgrade failed, this arbiter goes on.*signal 9")
+    os.kill(new, signal.SIGKILL)
+    site.wait_log("Upgrade failed, this arbiter goes on")
+    site.wait_serving(2)
+    assert not upgrades.arbiter(".2")
 
 
 def test_one_upgrade_at_a_time(site: Service) -> None:

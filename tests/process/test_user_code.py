@@ -39,6 +39,31 @@ def test_a_configuration_that_hangs_or_ends_the_process_at_hup(service: StartSer
     assert not before & set(site.wait_serving(1))
 
 
+FACTORY = "import sys, os\ndef make(**_):\n    {}\nlogconfig_dict = {{'handlers': {{'console': {{'()': make}}}}}}\n"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "logconfig_dict = {'loggers': {'shop': None}}\n",
+        "logconfig_dict = {'root': ['console']}\n",
+        FACTORY.format("1 / 0"),
+        FACTORY.format("sys.exit(5)"),
+        FACTORY.format("os._exit(5)"),
+    ],
+    ids=["no logger", "a list", "raises", "exits", "ends the process"],
+)
+def test_a_logging_configuration_that_cannot_be_used_at_hup(service: StartService, text: str) -> None:
+    site = service()
+    site.write("gunicorn.conf.py", "workers = 2\n")
+    before = set(site.start().wait_serving(2))
+    site.write("gunicorn.conf.py", f"workers = 2\n{text}")
+    site.expect_error("Reload refused")
+    site.hup()
+    site.wait_log("Reload refused, nothing has changed")
+    assert set(site.wait_serving(2)) == before
+
+
 def test_the_arbiter_answers_while_a_configuration_hangs(service: StartService) -> None:
     site = service()
     site.write("gunicorn.conf.py", "workers = 1\n")

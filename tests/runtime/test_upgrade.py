@@ -53,6 +53,17 @@ def test_with_upgrade_auto_the_old_one_goes_when_the_new_one_is_ready(tmp_path: 
     assert "is ready" in log_of(tmp_path)
 
 
+def test_with_upgrade_auto_nobody_waits_for_load_balancers(tmp_path: Path) -> None:
+    """They find the new one at the same address. And one that is on its way out could not go on if that one died."""
+    system = FakeSystem()
+    system.at(2, USR2)
+    ready_at(system, 3)
+    system._schedule(4, lambda: [SuccessorExited(system.successor, -9)])
+    assert arbiter(system, tmp_path, upgrade_auto=True, drain_delay=5).run() == 0
+    assert "drain_delay" not in log_of(tmp_path)
+    assert "this arbiter goes on" not in log_of(tmp_path)
+
+
 def test_with_upgrade_auto_a_late_one_is_told_to_go_and_the_old_one_goes_on(tmp_path: Path) -> None:
     system = FakeSystem()
     system.at(2, USR2)

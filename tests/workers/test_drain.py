@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
 import socket
 import time
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from supervisor.workers import connection, h11
-from tests.workers.apps import app
+from tests.workers.apps import app, reply
 from tests.workers.client import Reader, request
 from tests.workers.conftest import RunningWorker, StartWorker
 
@@ -274,3 +275,87 @@ def test_early_response_to_an_upload_is_not_reset(start_worker: StartWorker, opt
             client.sendall(b"x" * 65536)
         answer = Reader(client).answer()
         assert (answer.status, answer.body) == (413, b"too large")
+
+
+@pytest.mark.parametrize("options", CLASSES)
+def test_a_first_request_is_waited_for_without_keepalive_too(
+    start_worker: StartWorker, options: dict[str, Any]
+) -> None:
+    """Who has just connected was never told that there would be no answer."""
+    worker = start_worker(app, keepalive=0, **options)
+    with worker.connect() as client:
+        worker.wait_for(lambda: worker.row.connections == 1)
+        drain(worker)
+        time.sleep(0.2)  # the request comes late, on purpose
+        client.sendall(request("/first"))
+        answer = Reader(client).answer()
+        assert (answer.body, answer.closes) == (b"/first", True)
+    assert worker.wait_exit() == 0
+
+
+@pytest.mark.parametrize("options", CLASSES)
+def test_without_keepalive_every_response_says_so(start_worker: StartWorker, options: dict[str, Any]) -> None:
+    worker = start_worker(app, keepalive=0, **options)
+    with worker.connect() as client:
+        client.sendall(request("/only"))
+        assert Reader(client).answer().closes
+
+
+@pytest.mark.parametrize("options", CLASSES)
+def test_half_a_head_gets_its_time_from_the_drain_on(
+    start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    for module in (connection, h11):
+        monkeypatch.setattr(module, "DRAIN_HEAD", 1.0)
+    worker = start_worker(app, **options)
+    head = request("/half")
+    with worker.connect() as client:
+        client.sendall(head[:20])
+        worker.wait_for(lambda: worker.row.connections == 1)
+        time.sleep(1.2)  # longer than a draining worker would wait, on purpose
+        drain(worker)
+        time.sleep(0.3)  # as above
+        client.sendall(head[20:])
+        assert Reader(client).answer().body == b"/half"
+    assert worker.wait_exit() == 0
+
+
+@pytest.mark.parametrize("options", CLASSES)
+def test_graceful_timeout_begins_with_the_order_and_not_with_its_reading(
+    start_worker: StartWorker, options: dict[str, Any]
+) -> None:
+    """The arbiter counts from there, and kills two seconds after: a blocked loop must not use them up."""
+    worker = start_worker(app, graceful_timeout=3, **options)
+    with worker.connect() as client, worker.connect() as other:
+        client.sendall(request("/slow?seconds=60"))
+        worker.wait_for(lambda: worker.row.in_flight == 1)
+        other.sendall(request("/block?seconds=2.5"))
+        worker.wait_for(lambda: worker.row.in_flight == 2)
+        told = time.monotonic()
+        worker.signal(signal.SIGTERM)
+        assert Reader(client).answer().status == 503
+        assert time.monotonic() - told < 5.0
+    assert worker.wait_exit() == 0
+
+
+@pytest.mark.parametrize("options", CLASSES)
+def test_an_upload_that_goes_on_behind_the_last_response_is_not_reset(
+    start_worker: StartWorker, options: dict[str, Any]
+) -> None:
+    async def early(scope: Any, receive: Any, send: Any) -> None:
+        await asyncio.sleep(0.4)
+        await reply(send, b"too large", status=413)
+
+    worker = start_worker(early, asgi_lifespan="off", **options)
+    size = 30 * 65536
+    with worker.connect() as client:
+        client.sendall(b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: %d\r\n\r\n" % (2 * size))
+        worker.wait_for(lambda: worker.row.in_flight == 1)
+        drain(worker)
+        worker.wait_for(lambda: worker.row.requests == 1)
+        for _ in range(size // 65536):
+            client.sendall(b"x" * 65536)
+        answer = Reader(client).answer()
+        assert (answer.status, answer.body) == (413, b"too large")
+        client.shutdown(socket.SHUT_WR)
+    assert worker.wait_exit() == 0

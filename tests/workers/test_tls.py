@@ -85,6 +85,24 @@ def test_drain(start_worker: StartWorker, authority: Authority, options: dict[st
     assert "ERROR" not in worker.log_text()
 
 
+@pytest.mark.parametrize("loop", LOOPS)
+def test_what_the_tls_layer_has_read_during_a_pause_is_answered(
+    start_worker: StartWorker, authority: Authority, loop: str
+) -> None:
+    """Pipelined requests, each in a record of its own: reading pauses behind the second, and the kernel is empty."""
+    worker = start_worker(app, asgi_loop=loop, **authority.options)
+    with authority.connect(worker) as client:
+        client.sendall(request("/slow?seconds=0.6"))
+        worker.wait_for(lambda: worker.row.in_flight == 1)
+        for path in ("/two", "/three", "/four"):
+            client.sendall(request(path))
+            time.sleep(0.05)  # so that each is read by itself
+        worker.signal(signal.SIGTERM)
+        reader = Reader(client)
+        assert [reader.answer().body for _ in range(4)] == [b"slow", b"/two", b"/three", b"/four"]
+    assert worker.wait_exit() == 0
+
+
 @pytest.mark.parametrize("options", CLASSES)
 def test_idle_clients_that_do_not_look_hold_nobody_up(
     start_worker: StartWorker, authority: Authority, options: dict[str, Any]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import signal
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -84,6 +86,46 @@ def test_closed_with_1012_as_soon_as_a_drain_begins(start_worker: StartWorker, o
     assert worker.wait_exit() == 0
     assert "ERROR" not in worker.log_text()
     assert "cancel" not in worker.log_text()
+
+
+async def hesitant(scope: Any, receive: Any, send: Any) -> None:
+    """Takes half a second to accept a WebSocket."""
+    if scope["type"] == "websocket":
+        await asyncio.sleep(0.5)
+    await app(scope, receive, send)
+
+
+def assert_told_to_reconnect(websocket: ClientConnection) -> None:
+    with pytest.raises(ConnectionClosed) as closed:
+        websocket.recv(timeout=PATIENCE)
+    assert closed.value.rcvd is not None
+    assert closed.value.rcvd.code == 1012
+
+
+@pytest.mark.parametrize("options", CLASSES)
+def test_one_that_is_not_accepted_yet_is_told_afterwards(start_worker: StartWorker, options: dict[str, Any]) -> None:
+    worker = start_worker(hesitant, graceful_timeout=10 * int(PATIENCE), **options)
+    with ThreadPoolExecutor() as pool:
+        opening = pool.submit(open_websocket, worker)
+        worker.wait_for(lambda: worker.row.in_flight == 1)
+        worker.signal(signal.SIGTERM)
+        with opening.result(PATIENCE) as websocket:
+            assert_told_to_reconnect(websocket)
+    assert worker.wait_exit() == 0
+    assert "ERROR" not in worker.log_text()
+
+
+@pytest.mark.parametrize("options", CLASSES)
+def test_one_that_opens_while_the_worker_drains_is_told_too(start_worker: StartWorker, options: dict[str, Any]) -> None:
+    worker = start_worker(app, graceful_timeout=10 * int(PATIENCE), **options)
+    with worker.connect() as sock:
+        worker.wait_for(lambda: worker.row.connections == 1)
+        worker.signal(signal.SIGTERM)
+        worker.wait_for_word("draining")
+        url = f"ws://test:{worker.address[1]}/ws"
+        with connect(url, sock=sock, open_timeout=PATIENCE, close_timeout=PATIENCE) as websocket:
+            assert_told_to_reconnect(websocket)
+    assert worker.wait_exit() == 0
 
 
 @pytest.mark.parametrize("options", CLASSES)

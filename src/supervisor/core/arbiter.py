@@ -118,8 +118,8 @@ class Arbiter:
                 self._exited(self._workers[number], status, now)
             case events.Tick(beats):
                 self._tick(beats, now)
-            case events.StopRequested(graceful):
-                self._stop_requested(now, graceful=graceful)
+            case events.StopRequested(graceful, at_once):
+                self._stop_requested(now, graceful=graceful, at_once=at_once)
             case events.ReloadRequested(limits):
                 self._reload(limits, now)
             case events.ScaleRequested(delta):
@@ -157,10 +157,10 @@ class Arbiter:
                 self._drop_candidate(Failure("superseded by a request for no workers"), superseded=True)
             self._set_wanted(0)
 
-    def _stop_requested(self, now: float, *, graceful: bool) -> None:
+    def _stop_requested(self, now: float, *, graceful: bool, at_once: bool) -> None:
         """A graceful stop waits for ``drain_delay``; being asked again, it does not."""
         serving = self._generations.serving
-        delay = serving.limits.drain_delay if serving is not None else 0.0
+        delay = serving.limits.drain_delay if serving is not None and not at_once else 0.0
         if graceful and delay and self._stop_at is None and self._phase is Phase.RUNNING:
             self._stop_at = now + delay
             self._do(actions.AnnounceStop(delay))

@@ -138,9 +138,13 @@ class Tick:
 
 @dataclass(frozen=True, slots=True)
 class StopRequested:
-    """TERM (graceful), or INT and QUIT (quick)."""
+    """TERM (graceful), or INT and QUIT (quick).
+
+    ``at_once``: without ``drain_delay``. Another arbiter serves on the same sockets, so nobody has to look elsewhere.
+    """
 
     graceful: bool
+    at_once: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -145,7 +145,7 @@ def setup(settings: Any) -> Logs:
         _use(access, access_handler, logging.INFO)
         if configure is not None:
             configure()
-    except ConfigError:
+    except BaseException:
         for logger, handlers, old_level, propagate in before:
             logger.handlers[:] = handlers
             logger.setLevel(old_level)
@@ -261,17 +261,14 @@ def _configuration(settings: Any) -> Callable[[], None] | None:
 def _apply_dict(origin: str, values: dict[str, Any]) -> None:
     # One top-level key replaces the other, as with gunicorn; files still use handlers that they do not define.
     config: dict[str, Any] = {**copy.deepcopy(DEFAULTS), **values}
-    missing = _missing_handlers(config)
-    if missing:
-        config["handlers"] = {**{name: DEFAULTS["handlers"][name] for name in missing}, **config["handlers"]}
-        config["formatters"] = {**DEFAULTS["formatters"], **(config.get("formatters") or {})}
     try:
+        missing = _missing_handlers(config)
+        if missing:
+            config["handlers"] = {**{name: DEFAULTS["handlers"][name] for name in missing}, **config["handlers"]}
+            config["formatters"] = {**DEFAULTS["formatters"], **(config.get("formatters") or {})}
         logging.config.dictConfig(config)
-    except Exception as error:
-        reason = error.__cause__ or error
-        raise ConfigError(
-            f"{origin} cannot be used: {error}" + (f": {reason}" if reason is not error else "")
-        ) from error
+    except BaseException as error:  # it may have any shape, and names factories that may raise anything
+        raise ConfigError(f"{origin} cannot be used: {_why(error)}") from error
 
 
 def _missing_handlers(config: dict[str, Any]) -> list[str]:
@@ -284,8 +281,16 @@ def _apply_file(path: str) -> None:
     defaults = {"__file__": path, "here": os.path.dirname(path)}
     try:
         logging.config.fileConfig(path, defaults=defaults, disable_existing_loggers=False)
-    except Exception as error:  # the file names classes and evaluates their arguments: anything may come of it
+    except BaseException as error:  # the file names classes and evaluates their arguments: anything may come of it
         raise ConfigError(f"logconfig {path!r} cannot be used: {type(error).__name__}: {_flat(error)}") from error
+
+
+def _why(error: BaseException) -> str:
+    """What the logging module says, which is the place, and what came of it there."""
+    cause = error.__cause__
+    if isinstance(error, ValueError):
+        return f"{_flat(error)}: {type(cause).__name__}: {_flat(cause)}" if cause is not None else _flat(error)
+    return f"{type(error).__name__}: {_flat(error)}"
 
 
 def _flat(error: BaseException) -> str:

@@ -46,13 +46,22 @@ class Link:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
+        self._ordered = False
 
     def fileno(self) -> int:
         return self._channel.fileno()
 
     def arbiter_is_gone(self) -> bool:
-        self._channel.receive()
+        self._receive()
         return self._channel.at_eof
+
+    def ordered_to_go(self) -> bool:
+        self._receive()
+        return self._ordered
+
+    def _receive(self) -> None:
+        for message in self._channel.receive():
+            self._ordered = self._ordered or message.kind == "go"
 
     def say_ready(self) -> None:
         self._channel.send("ready")

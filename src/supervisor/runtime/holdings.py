@@ -9,7 +9,7 @@ from supervisor.logs.setup import Logs
 from supervisor.logs.setup import setup as setup_logs
 from supervisor.runtime.environment import Environment
 from supervisor.runtime.listeners import Listeners
-from supervisor.runtime.pidfile import Pidfile
+from supervisor.runtime.pidfile import SUFFIX, Pidfile, clear
 from supervisor.runtime.system import Plan
 
 
@@ -42,6 +42,11 @@ class Holdings:
         if self.pidfile is not None:
             self.pidfile.rename(self.pidfile.path.removesuffix(self._suffix))
         self._suffix = ""
+
+    def clear_pidfile_of(self, successor: int) -> None:
+        """Remove the pidfile beside this arbiter's that the next one has left, if it was killed."""
+        if self.pidfile is not None:
+            clear(self.pidfile.path + SUFFIX, successor)
 
     def renew(self, settings: Settings) -> Plan:
         """Change over to these settings, and return the plan of their generation.

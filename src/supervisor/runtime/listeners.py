@@ -11,22 +11,35 @@ from supervisor.runtime.sockets import Listener, adopt_listener, open_listener, 
 class Listeners:
     """Open listeners by the address they were configured with.
 
-    ``opener`` opens one; it is an argument for the tests' sake. While they are ``shared`` with another arbiter, which
-    serves on, closing them leaves the files of Unix sockets, and they are not sealed.
+    ``opener`` opens one; it is an argument for the tests' sake. Some may be *shared* with another arbiter, which serves
+    on: they are not sealed, and closing them leaves the files of Unix sockets to the other one.
     """
 
     def __init__(self, opener: Callable[..., Listener] = open_listener) -> None:
         self._opener = opener
         self._open: dict[str, Listener] = {}
-        self.shared = False
+        self._shared: set[str] = set()
+        self._given_up: list[Listener] = []
 
     def __iter__(self) -> Iterator[Listener]:
         return iter(list(self._open.values()))
 
     def adopt(self, sockets: Mapping[str, int]) -> None:
-        """Take over sockets that another arbiter opened, by the address that they were configured with."""
+        """Take over sockets that another arbiter opened, and shares, by the address that they were configured with."""
         for bind, fd in sockets.items():
             self._open[bind] = adopt_listener(bind, fd)
+        self.share()
+
+    def share(self) -> None:
+        """Another arbiter has got what is open now."""
+        self._shared = set(self._open)
+
+    def unshare(self) -> None:
+        """The other arbiter is gone: this one alone sees to them, and to those that it has given up meanwhile."""
+        self._shared.clear()
+        given_up, self._given_up = self._given_up, []
+        for listener in given_up:
+            _close(listener)
 
     def want(self, settings: Settings) -> tuple[Listener, ...]:
         """The listeners for these settings: open ones are kept, missing ones are opened, none is closed.
@@ -37,11 +50,13 @@ class Listeners:
         try:
             for bind in settings.bind:
                 if bind not in self._open:
-                    self._open[bind] = self._opener(bind, backlog=settings.backlog, umask=settings.umask)
+                    self._open[bind] = self._take_back(bind) or self._opener(
+                        bind, backlog=settings.backlog, umask=settings.umask
+                    )
                     opened.append(bind)
         except BaseException:
             for bind in opened:
-                self._open.pop(bind).close()
+                self._give_up(bind)
             raise
         return tuple(self._open[bind] for bind in dict.fromkeys(settings.bind))
 
@@ -50,29 +65,46 @@ class Listeners:
         kept = {id(listener) for listeners in used for listener in listeners}
         for bind, listener in list(self._open.items()):
             if id(listener) not in kept:
-                self._close(self._open.pop(bind))
+                self._give_up(bind)
 
     def seal(self) -> None:
         """Let no new connection in; those that wait to be accepted still can be."""
-        for listener in self._open.values():
-            if not self.shared:
+        for bind, listener in self._open.items():
+            if bind not in self._shared:
                 seal(listener)
 
     def close(self) -> None:
         """Close them all, for whoever else has a copy too, and take their Unix sockets away. Nobody serves any more."""
-        for listener in () if self.shared else self._open.values():
-            listener.stop_listening()
+        for bind, listener in self._open.items():
+            if bind not in self._shared:
+                listener.stop_listening()
         self.keep_only(())
+        for listener in self._given_up:
+            listener.sock.close()
 
     def close_in_child(self) -> None:
         """Close this process' copies only: the arbiter keeps its own, and the files of Unix sockets."""
-        for listener in self._open.values():
+        for listener in (*self._open.values(), *self._given_up):
             listener.sock.close()
 
-    def _close(self, listener: Listener) -> None:
-        if self.shared:
-            listener.sock.close()
+    def _give_up(self, bind: str) -> None:
+        listener = self._open.pop(bind)
+        if bind in self._shared:
+            # It may outlive the other arbiter, and then its file is left to this one.
+            self._given_up.append(listener)
         else:
-            # Workers may still take what waits in its queue: nobody is to join it between that and their close.
-            seal(listener)
-            listener.close()
+            _close(listener)
+
+    def _take_back(self, bind: str) -> Listener | None:
+        """One that is shared, and was given up a moment ago: nobody could open it anew."""
+        for listener in self._given_up:
+            if listener.bind == bind:
+                self._given_up.remove(listener)
+                return listener
+        return None
+
+
+def _close(listener: Listener) -> None:
+    # Workers may still take what waits in its queue: nobody is to join it between that and their close.
+    seal(listener)
+    listener.close()

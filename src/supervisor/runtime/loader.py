@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 
 from supervisor.application import explain, load_application
 from supervisor.logs.setup import Logs
-from supervisor.runtime import nesting, sources, titles
+from supervisor.runtime import nesting, pidfile, sources, titles
 from supervisor.runtime.channel import JSON, Channel, Message, as_payload
 from supervisor.runtime.child import Inheritance, become_worker
 from supervisor.runtime.environment import Environment
@@ -61,6 +61,9 @@ class Loader:
     ) -> None:
         self._generation = generation
         self._settings = plan.settings
+        self._listeners = plan.listeners
+        # The application may change the working directory.
+        self._pidfile = os.path.abspath(plan.settings.pidfile) if plan.settings.pidfile else ""
         self._channel = channel
         self._page = page
         self._known = known
@@ -101,7 +104,16 @@ class Loader:
             elif message.kind == "reopen_logs":
                 self._logs.reopen()
         self._offspring.outlive(self._settings.graceful_timeout + ORPHAN_MARGIN)
+        self._tidy_up()
         self._leave(0)
+
+    def _tidy_up(self) -> None:
+        """Remove the files that a killed arbiter could not remove: any other has ended this process before itself."""
+        if self._pidfile:
+            for suffix in ("", pidfile.SUFFIX):
+                pidfile.clear(self._pidfile + suffix, self._arbiter_pid)
+        for listener in self._listeners:
+            listener.clear()
 
     def _load(self) -> list[str]:
         from supervisor.workers.registry import resolve

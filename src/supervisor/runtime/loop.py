@@ -158,7 +158,7 @@ class Arbiter:
             environ=self._environ,
             directory=self._directory,
             before_exec=lambda: self._surface.hook("pre_exec", self._surface.server),
-            retire=lambda: self._feed(StopRequested(graceful=True)),
+            retire=lambda: self._feed(StopRequested(graceful=True, at_once=True)),
         )
         self._renewal = Renewal(
             self._system,
@@ -294,6 +294,9 @@ class Arbiter:
         last_words = ""
         if isinstance(action, actions.Reap) and action.status < 0:
             last_words = self._system.last_words(action.worker)
+        if isinstance(action, actions.GenerationDropped):
+            # First of all, so that the reason is told where the operator of the generation that serves will look.
+            self._go_back_from(action.generation)
         self._reporter.action(action, last_words)
         self._notifier.action(action)
         match action:
@@ -322,9 +325,6 @@ class Arbiter:
                 self._surface.workers_changed(new, old)
             case actions.GenerationTakesOver(generation):
                 self._plans = {number: plan for number, plan in self._plans.items() if number >= generation}
-                self._use_newest_plan()
-            case actions.GenerationDropped(generation):
-                self._plans.pop(generation)
                 self._use_newest_plan()
             case actions.Seal():
                 self._holdings.listeners.seal()
@@ -357,6 +357,17 @@ class Arbiter:
             self._system.spawn(birth)
         except (OSError, ValueError) as error:
             self._pending.append(ForkFailed(spawn.worker, str(error)))
+
+    def _go_back_from(self, generation: int) -> None:
+        """Undo what its settings have changed, unless those of a newer generation are in force already."""
+        dropped = self._plans.pop(generation).settings
+        newest = self._plans[max(self._plans)].settings
+        if dropped is self._settings and dropped is not newest:
+            try:
+                self._holdings.renew(newest)
+            except SupervisorError as error:
+                self._log.error("What generation %d has changed cannot be undone: %s", generation, error)
+        self._use_newest_plan()
 
     def _use_newest_plan(self) -> None:
         """The settings of the newest generation that is still wanted are in force, and only used sockets stay open."""

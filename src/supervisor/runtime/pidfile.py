@@ -16,6 +16,9 @@ from typing import Final
 
 from supervisor.errors import ConfigError, reason
 
+SUFFIX: Final = ".2"
+"""Behind the name while the arbiter before still has it (USR2). gunicorn's."""
+
 _LONGEST: Final = 32  # bytes of a pidfile, with room for blanks
 
 
@@ -97,6 +100,17 @@ class Pidfile:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(temporary)
             raise
+
+
+def clear(path: str, pid: int) -> None:
+    """Remove the file that a killed process ``pid`` has left, unless somebody else has taken it over."""
+    with contextlib.suppress(OSError, ConfigError):
+        stale = _lock_stale(path)
+        try:
+            if stale >= 0 and _content(path, stale) == str(pid):
+                os.unlink(path)
+        finally:
+            _close(stale)
 
 
 def _linked(source: str, path: str) -> bool:

@@ -6,7 +6,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -24,7 +24,7 @@ from supervisor.core.events import (
     RetirementWanted,
 )
 from supervisor.logs.setup import Logs
-from supervisor.runtime.channel import Channel, Message
+from supervisor.runtime.channel import Channel, ChannelError, Message
 from supervisor.runtime.child import DUMP_SIGNAL
 from supervisor.runtime.children import Children, has_children, is_child
 from supervisor.runtime.heartbeat import HeartbeatFile
@@ -297,6 +297,11 @@ class PosixSystem:
         process = self._workers[worker]
         if signum == signal.SIGABRT:
             _kill(process.pid, DUMP_SIGNAL)
+        if signum == signal.SIGTERM:
+            # A TERM that comes from elsewhere is heeded a moment later (`supervisor.workers.server`).
+            with suppress(ChannelError):
+                process.channel.send("go")
+                self._wiring.watch(process.channel)
         _kill(process.pid, signum)
 
     def heartbeats(self) -> dict[int, float]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from supervisor.application import explain
 from supervisor.config.load import Inputs, load
 from supervisor.config.settings import Settings
 from supervisor.core.events import Failure
 from supervisor.errors import SupervisorError
+from supervisor.logs.setup import setup as setup_logs
 from supervisor.runtime.holdings import Holdings
 from supervisor.runtime.system import Plan, System
 
@@ -48,7 +50,7 @@ class Renewal:
             self._renew()
             return
         try:
-            self._system.rehearse(self._read)
+            self._system.rehearse(lambda: setup_logs(self._read()))
         except OSError as error:
             self._fail(SupervisorError(f"no process can be forked to read the configuration: {error.strerror}"))
         else:
@@ -79,6 +81,9 @@ class Renewal:
             plan = self._holdings.renew(self._read())
         except SupervisorError as error:
             self._fail(error)
+        except BaseException as error:  # noqa: BLE001 - the configuration is a program, and names others
+            summary, detail, _ = explain(error)
+            self._fail(SupervisorError(summary, detail=detail))
         else:
             self._accept(plan)
 

@@ -79,6 +79,17 @@ class Listener:
         self.unlink()
         self.sock.close()
 
+    def clear(self) -> None:
+        """Remove the file after the arbiter was killed, if it is still its, and nobody listens behind it any more.
+
+        For a process that has closed its copy. An arbiter that took the socket over (USR2) listens.
+        """
+        if self._file is None:
+            return
+        with contextlib.suppress(OSError, ConfigError):
+            if os.path.samestat(os.lstat(self._path), self._file):
+                _remove_stale(self._path, self.bind)
+
     def unlink(self) -> None:
         """Remove the file, if there is one, and it is still the one made here."""
         # While the socket is open its inode is kept, so no other file can have got the same number meanwhile.

@@ -16,10 +16,8 @@ from supervisor.core.status import describe
 from supervisor.errors import ConfigError
 from supervisor.runtime import handover
 from supervisor.runtime.holdings import Holdings
+from supervisor.runtime.pidfile import SUFFIX
 from supervisor.runtime.system import PredecessorGone, Succession, SuccessorExited, SuccessorReady, System
-
-SUFFIX = ".2"
-"""Of the pidfile while the arbiter before still has the name. gunicorn's."""
 
 LAST_WORD = 10.0
 """Seconds from TERM to KILL for a new arbiter that is late."""
@@ -84,7 +82,6 @@ class Upgrade:
         if received is not None:
             self._predecessor = received.pid
             self._holdings.listeners.adopt(received.sockets)
-            self._holdings.listeners.shared = True
             self._system.meet_predecessor(received.line)
             self._log.info("Started by the arbiter with pid %d, to take its place", received.pid)
 
@@ -111,7 +108,7 @@ class Upgrade:
         except OSError as error:
             self._log.error("Upgrade failed, this arbiter goes on: no new one can be forked: %s", error.strerror)
             return
-        self._holdings.listeners.shared = True
+        self._holdings.listeners.share()
         self._settings, self._told_to_go = settings, False
         if settings.upgrade_auto:
             self._late_at = self._system.now() + settings.boot_timeout
@@ -132,7 +129,8 @@ class Upgrade:
                     self._retire()
             case SuccessorExited(pid, status):
                 self._successor, self._ready, self._late_at = 0, False, None
-                self._holdings.listeners.shared = False
+                self._holdings.listeners.unshare()
+                self._holdings.clear_pidfile_of(pid)
                 self._log.error(
                     "Upgrade failed, this arbiter goes on: the new one (pid %d) ended (%s)", pid, describe(status)
                 )
@@ -155,7 +153,7 @@ class Upgrade:
 
     def _promote(self) -> None:
         before, self._predecessor = self._predecessor, 0
-        self._holdings.listeners.shared = False
+        self._holdings.listeners.unshare()
         self._log.info("Upgrade: the arbiter before (pid %d) is gone, this one takes its place", before)
         now = self._system.now()
         self._name_until = now + NAME_PATIENCE

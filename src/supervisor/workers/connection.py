@@ -33,6 +33,8 @@ DISCARD_LIMIT: Final = 1 << 20
 # A draining worker waits this long, in seconds, for the rest of a request head, and for a client to stop sending.
 DRAIN_HEAD: Final = 5.0
 DRAIN_LINGER: Final = 2.0
+# And this long for the first request, whatever `keepalive` is: the client was never told that there would be none.
+DRAIN_FIRST: Final = 2.0
 # The phases of the table, in its order. No enumeration: a look-up of its members costs more than the comparison.
 IDLE: Final = 0
 HEAD: Final = 1
@@ -47,6 +49,7 @@ class Connection(asyncio.Protocol):
 
     __slots__ = (
         "__weakref__",
+        "buffered",
         "client",
         "drained",
         "fresh",
@@ -74,6 +77,7 @@ class Connection(asyncio.Protocol):
         self.server: tuple[str, int | None] | None = None
         self.scheme = "http"
         self.read_paused = False
+        self.buffered = False
         self.write_paused = False
         self.drained: asyncio.Future[None] | None = None
 
@@ -143,8 +147,8 @@ class Connection(asyncio.Protocol):
         self.transport.close()
 
     def bytes_waiting(self) -> bool:
-        """Whether the kernel holds input of this connection that was not read yet."""
-        return has_unread(self.transport)
+        """Whether the kernel, or after a pause the TLS layer, may hold input that was not read yet."""
+        return self.buffered or has_unread(self.transport)
 
     def sweep(self, now: float) -> None:
         """Look at the clock: ``now`` is the loop's time in seconds. Called for every connection, once a second."""
@@ -154,7 +158,9 @@ class Connection(asyncio.Protocol):
             return
         if phase == IDLE:
             limit = limits.head if self.fresh else limits.keepalive
-            if waited >= (min(limit, limits.idle_grace) if draining else limit) and not self.bytes_waiting():
+            if draining:
+                limit = min(limit, DRAIN_FIRST if self.fresh else limits.idle_grace)
+            if waited >= limit and not self.bytes_waiting():
                 self._close()
         elif phase == HEAD:
             limit = min(limits.head, DRAIN_HEAD) if draining else limits.head
@@ -177,8 +183,8 @@ class Connection(asyncio.Protocol):
             self.transport.abort()
 
     def drain(self) -> None:
-        """The worker drains: an idle connection is kept for the grace from now on, not from its last request on."""
-        if self.phase == IDLE:
+        """The worker drains: what a connection may wait for a request counts from now on, not from its last one on."""
+        if self.phase in (IDLE, HEAD):
             self.since = self.loop.time()
 
     # -- flow control
@@ -186,6 +192,8 @@ class Connection(asyncio.Protocol):
     def pause_reading(self) -> None:
         if not self.read_paused and not self.transport.is_closing():
             self.read_paused = True
+            # TLS reads on, into a buffer of its own that nobody can look into.
+            self.buffered = self.scheme == "https"
             self.transport.pause_reading()
 
     def resume_reading(self) -> None:
@@ -193,6 +201,13 @@ class Connection(asyncio.Protocol):
         if self.read_paused and not self.transport.is_closing():
             self.read_paused = False
             self.transport.resume_reading()
+            if self.buffered:
+                # It is delivered on the next turn of the loop.
+                self.loop.call_soon(self.loop.call_soon, self._delivered)
+
+    def _delivered(self) -> None:
+        if not self.read_paused:
+            self.buffered = False
 
     def pause_writing(self) -> None:
         self.write_paused = True

@@ -93,49 +93,55 @@ def abandon(send: Any) -> None:
         cycle.transport.close()
 
 
+def is_open(websocket: Any) -> bool:
+    """Whether the application has accepted it. Uvicorn answers 500 to one that is told to go before."""
+    return bool(getattr(websocket, "handshake_complete", True))
+
+
 class LingeringTransport:
-    """A transport whose ``close`` gives the peer time to answer: for the closing handshake of RFC 6455, section 7.
+    """A transport whose ``close`` gives the peer time to end: for the closing handshake of RFC 6455, section 7.
 
     uvicorn closes a WebSocket's transport at once after the close frame, and a close frame that is answered into a
-    closed socket makes the kernel reset the connection. This one closes its sending side, and the rest when the peer
-    has closed or `CLOSING_HANDSHAKE` is over. Only while ``lingers()``; else it is the transport itself.
+    closed socket makes the kernel reset the connection; so does what follows the last request of an HTTP connection.
+    This one closes its sending side, and the rest when the peer has closed or `CLOSING_HANDSHAKE` is over. Only while
+    ``lingers()``; else it is the ``plain`` transport itself.
     """
 
     def __init__(
         self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, lingers: Callable[[], bool]
     ) -> None:
-        self._transport = transport
+        self.plain = transport
         self._loop = loop
         self._lingers = lingers
         self._timer: asyncio.TimerHandle | None = None
 
     def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
+        return getattr(self.plain, name)
 
     def is_closing(self) -> bool:
-        return self._timer is not None or self._transport.is_closing()
+        return self._timer is not None or self.plain.is_closing()
 
     def close(self) -> None:
         if self._timer is not None:
             return
-        if self._transport.is_closing() or not self._lingers():
+        if self.plain.is_closing() or not self._lingers():
             self._end()
             return
         self._timer = self._loop.call_later(CLOSING_HANDSHAKE, self._end)
-        self._transport.resume_reading()
-        if self._transport.can_write_eof():
-            self._transport.write_eof()
+        self.plain.resume_reading()
+        if self.plain.can_write_eof():
+            self.plain.write_eof()
 
     def _end(self) -> None:
-        self._transport.close()
+        self.plain.close()
         self._timer = self._loop.call_later(CLOSING_HANDSHAKE, self._give_up)
 
     def _give_up(self) -> None:
         """TLS waits for the peer's farewell: long enough, once the peer has taken everything."""
-        if has_unsent(self._transport):
+        if has_unsent(self.plain):
             self._timer = self._loop.call_later(CLOSING_HANDSHAKE, self._give_up)
         else:
-            self._transport.abort()
+            self.plain.abort()
 
     def lost(self) -> None:
         """The connection is gone."""
@@ -153,7 +159,8 @@ def draining_websocket(base: Any, lingers: Callable[[], bool], changed: Callable
         lingering: LingeringTransport | None = None
 
         def connection_made(self, transport: asyncio.Transport) -> None:
-            self.lingering = LingeringTransport(transport, self.loop, lingers)
+            plain = transport.plain if isinstance(transport, LingeringTransport) else transport
+            self.lingering = LingeringTransport(plain, self.loop, lingers)
             super().connection_made(self.lingering)
             changed()
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import h11
 
-from supervisor.workers.connection import DRAIN_HEAD, DRAIN_LINGER, has_unread, has_unsent
-from supervisor.workers.engine import H11Protocol
+from supervisor.workers.connection import DRAIN_FIRST, DRAIN_HEAD, DRAIN_LINGER, has_unread, has_unsent
+from supervisor.workers.engine import H11Protocol, LingeringTransport
 from supervisor.workers.state import Shared
 
 CLOSE = (b"connection", b"close")
@@ -25,24 +25,29 @@ class DrainingH11Protocol(H11Protocol):
         self.closing_since: float | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in the base
-        super().connection_made(transport)
+        # What a client sends behind its last request must not turn the close into a reset.
+        self.ending = LingeringTransport(transport, self.loop, lambda: self.shared.draining)
+        super().connection_made(self.ending)  # type: ignore[arg-type]  # it is one but for its class
         self.since = self.loop.time()
         self.shared.connection_count_changed()
 
     def connection_lost(self, exc: Exception | None) -> None:
+        self.ending.lost()
         super().connection_lost(exc)
         # The base forgets its keep-alive timer when the connection is lost with an error.
         self._unset_keepalive_if_required()
         self.shared.connection_count_changed()
 
     def data_received(self, data: bytes) -> None:
+        if self.ending.is_closing():
+            return
         if self.waiting_for_head() and not self.conn.trailing_data[0]:
             self.since = self.loop.time()
         super().data_received(data)
 
     def handle_events(self) -> None:
         super().handle_events()
-        if self.shared.draining:
+        if self.shared.draining or self.shared.limits.keepalive <= 0:
             # The application's task has been made, but has not run yet.
             self._announce_close()
 
@@ -92,10 +97,10 @@ class DrainingH11Protocol(H11Protocol):
         if partial:
             limit = min(limits.head, DRAIN_HEAD) if draining else limits.head
         elif draining:
-            limit = limits.idle_grace
+            limit = DRAIN_FIRST if self.fresh else limits.idle_grace
         elif self.fresh:
             limit = limits.head
         else:
             return
         if now - self.since >= limit and not has_unread(self.transport):
-            self.transport.close()
+            self.ending.plain.close()

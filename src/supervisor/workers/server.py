@@ -12,6 +12,7 @@ import contextlib
 import socket
 import ssl
 import weakref
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from supervisor.workers import engine
@@ -31,9 +32,11 @@ TICK: Final = 1.0
 DRAIN_SWEEP: Final = 0.05
 # What may follow `graceful_timeout` before the process is killed is 2 s; some of it is for the end of the process.
 AFTER_GRACE: Final = 1.8
+AFTER_SHUTDOWN: Final = 0.1
 CANCELLATION: Final = 0.5
 FLUSH: Final = 0.3
 ACCEPT_PAUSE: Final = 1.0
+ORDER_PATIENCE: Final = 0.3
 
 
 class Server:
@@ -56,6 +59,7 @@ class Server:
         self._told: weakref.WeakSet[Any] = weakref.WeakSet()
         self.stopped = asyncio.Event()
         self.stop_time = 0.0
+        self._told_at = 0.0
         self._patience = DRAIN_HEAD
         self._recycling = Recycling(worker.cfg, self.log)
         self._timer: asyncio.TimerHandle | None = None
@@ -99,18 +103,23 @@ class Server:
 
     def stop_changed(self) -> None:
         """The worker's ``stop`` has changed. Called by a signal handler."""
+        # Now, and not when a blocked loop comes to it: the arbiter counts `graceful_timeout` from its order on. The
+        # loop's own clock stands still meanwhile.
+        self._told_at = self._told_at or monotonic()
         if not self.loop.is_closed():
             self.loop.call_soon_threadsafe(self._note_stop)
 
     def _note_stop(self) -> None:
         self.worker.loop_has_answered()
         if not self.stop_time:
-            self.stop_time = self.loop.time()
+            late = monotonic() - self._told_at if self._told_at else 0.0
+            self.stop_time = self.loop.time() - late
         self.stopped.set()
         self.shared.changed.set()
 
     def _link_readable(self) -> None:
         link = self.shared.link
+        self.shared.changed.set()
         if link.arbiter_is_gone():
             self.loop.remove_reader(link.fileno())
             self._arbiter_gone = True
@@ -130,6 +139,7 @@ class Server:
             if not await self._startup():
                 return 0
             await self.stopped.wait()
+            await self._until_ordered()
             if self.worker.stop == Stop.GRACEFUL:
                 await self._drain()
             else:
@@ -143,6 +153,21 @@ class Server:
             await self._cancel_rest()
             if self._timer is not None:
                 self._timer.cancel()
+
+    async def _until_ordered(self) -> None:
+        """Serve on for a moment, if the TERM was not the arbiter's.
+
+        A service manager sends it to all processes of the service at once. Did all workers leave before the arbiter has
+        sealed its listeners, then nobody would take the connections that came between. Its own order follows soon; or
+        the TERM was meant for this worker alone.
+        """
+        shared = self.shared
+        end = self.loop.time() + ORDER_PATIENCE
+        while self.worker.stop == Stop.GRACEFUL and not (shared.link.ordered_to_go() or self._arbiter_gone):
+            left = end - self.loop.time()
+            if left <= 0:
+                return
+            await self._changed(left)
 
     async def _startup(self) -> bool:
         """Start the application and accept connections; return False if the worker was told to stop meanwhile."""
@@ -198,9 +223,13 @@ class Server:
         for task in rest:
             task.cancel()
         if rest:
-            await asyncio.wait(rest, timeout=CANCELLATION)
+            await asyncio.wait(rest, timeout=self._moment(CANCELLATION))
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self.loop.shutdown_asyncgens(), CANCELLATION)
+            await asyncio.wait_for(self.loop.shutdown_asyncgens(), self._moment(CANCELLATION))
+
+    def _moment(self, seconds: float) -> float:
+        """So long, but not longer than there is until the process is killed."""
+        return max(0.02, min(seconds, self._end() + AFTER_SHUTDOWN - self.loop.time()))
 
     # -- connections
 
@@ -259,7 +288,8 @@ class Server:
         for server in self.servers:
             server.close()
         for listener in self.listeners:
-            self._take_queued(listener, limit=self.config.backlog)
+            # The kernel lets one more wait than it was told (listen(2)).
+            self._take_queued(listener, limit=self.config.backlog + 1)
         self._close_listeners()
 
     def _close_listeners(self) -> None:
@@ -326,7 +356,7 @@ class Server:
         soft = deadline - min(1.0, graceful / 10)
         grace = self.worker.WEBSOCKET_GRACE
         sockets_at = soft if grace is None else min(self.stop_time + grace, soft)
-        told = closed = False
+        told = False
         sweep_at = 0.0
         looked = self.loop.time()
         while not self._quiet() and self.worker.stop != Stop.QUICK:
@@ -336,9 +366,8 @@ class Server:
             looked = now
             if now >= deadline:
                 return
-            if now >= sockets_at and not closed:
-                closed = True
-                self._close_websockets()
+            if now >= sockets_at:
+                self._close_websockets(undecided=now >= soft)
             if now >= soft and not told:
                 told = True
                 shared.tell_streams()
@@ -370,10 +399,13 @@ class Server:
     def _websockets(self) -> list[Any]:
         return [connection for connection in self.state.connections if hasattr(connection, "lingering")]
 
-    def _close_websockets(self) -> None:
-        """Tell those that were not told yet. What uvicorn's classes raise then must not keep others from being told."""
+    def _close_websockets(self, *, undecided: bool = True) -> None:
+        """Tell those that were not told yet; with ``undecided``, those too that the application has not accepted yet.
+
+        What uvicorn's classes raise then must not keep others from being told.
+        """
         for connection in self._websockets():
-            if connection not in self._told:
+            if connection not in self._told and (undecided or engine.is_open(connection)):
                 self._told.add(connection)
                 try:
                     connection.shutdown()
