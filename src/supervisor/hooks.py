@@ -12,7 +12,10 @@ from supervisor.guard import OnlyHere
 
 def place(hook: Callable[..., Any]) -> str:
     """Where ``hook`` was written, as ``FILE:LINE``; its name where that cannot be known (a builtin, a C function)."""
-    target = inspect.unwrap(hook)
+    try:
+        target = inspect.unwrap(hook)
+    except ValueError:  # it wraps itself
+        target = hook
     target = getattr(target, "__func__", target)
     code = getattr(target, "__code__", None)
     if code is None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import itertools
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -139,16 +139,17 @@ class FakeSystem:
     def heartbeats(self) -> dict[int, float]:
         return {number: self._beat(worker) for number, worker in self.workers.items()}
 
-    def rehearse(self, act: Callable[[], object]) -> None:
+    def rehearse(self, act: Callable[[], object]) -> int:
         self.rehearsals += 1
         number = self.rehearsals
         try:
             act()
         except SupervisorError as error:
             failure = Failure(str(error), error.detail)
-            self._schedule(0.0, lambda: [Rehearsed(failure)] if number == self.rehearsals else [])
+            self._schedule(0.0, lambda: [Rehearsed(number, failure)] if number == self.rehearsals else [])
         else:
-            self._schedule(0.0, lambda: [Rehearsed(None)] if number == self.rehearsals else [])
+            self._schedule(0.0, lambda: [Rehearsed(number, None)] if number == self.rehearsals else [])
+        return number
 
     def stop_rehearsal(self) -> None:
         self.rehearsals += 1
@@ -165,7 +166,8 @@ class FakeSystem:
     def meet_predecessor(self, line: int) -> None:
         del line
 
-    def tell_predecessor(self) -> None:
+    def tell_predecessor(self, kept: Iterable[str]) -> None:
+        del kept
         self.told_predecessor = True
 
     def reopen_logs(self) -> None:

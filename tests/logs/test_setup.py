@@ -23,6 +23,10 @@ from tests.workers.conftest import make_settings
 def restored_loggers() -> Iterator[None]:
     names = (ERROR, ACCESS, "uvicorn.error", "")
     loggers = [logging.getLogger(name) for name in names]
+    for logger in loggers[:-1]:
+        # As they are in a new process. pytest puts handlers of its own on loggers that an earlier test has cut off.
+        logger.handlers.clear()
+        logger.propagate = True
     before = [(logger, list(logger.handlers), logger.level, logger.propagate) for logger in loggers]
     yield
     for logger, handlers, level, propagate in before:

@@ -194,3 +194,45 @@ def test_of_the_arbiter_of_a_worker_that_is_stuck_in_c(service: StartService) ->
         assert site.wait_exit() == -signal.SIGKILL
         site.wait_until(site.is_gone, "no process is left")
         assert isinstance(answer.exception(), OSError)
+
+
+def test_of_the_arbiter_of_a_stuck_worker_of_an_older_generation(service: StartService) -> None:
+    """The loader that has forked it is gone since the reload; the one that came after it looks after it."""
+    site = service().start("--workers", "2", "--preload", "--timeout", "0", "--graceful-timeout", "2")
+    old = set(site.wait_serving(2))
+    with ThreadPoolExecutor() as pool:
+        answer = pool.submit(site.get, "/stuck")
+        site.wait_event("stuck")
+        site.hup()
+        site.wait_log("Draining worker", count=2)
+        site.wait_until(lambda: len(old & site.workers()) == 1, "the other one has gone")
+        site.killed = True
+        site.signal(signal.SIGKILL)
+        assert site.wait_exit() == -signal.SIGKILL
+        site.wait_until(site.is_gone, "no process is left")
+        assert isinstance(answer.exception(), OSError)
+
+
+@pytest.mark.parametrize("how", ["the link moves", "the setting changes"])
+def test_a_pidfile_goes_along_with_the_working_directory(service: StartService, how: str) -> None:
+    """``chdir`` is the link that a deployment moves, or another directory after it."""
+    site = service()
+    for release in ("r1", "r2"):
+        (site.directory / release).mkdir()
+        for name in ("app.py", "probe.py"):
+            shutil.copy(site.directory / name, site.directory / release)
+    link = site.directory / "current"
+    link.symlink_to("r1")
+    text = "chdir = {!r}\npidfile = 'x.pid'\n"
+    site.write("gunicorn.conf.py", text.format("current" if "link" in how else "r1"))
+    site.start().wait_serving(1)
+    if "link" in how:
+        link.unlink()
+        link.symlink_to("r2")
+    else:
+        site.write("gunicorn.conf.py", text.format("r2"))
+    site.hup()
+    site.wait_log("Reloaded")
+    assert [path.parent.name for path in site.directory.rglob("*/x.pid") if not path.parent.is_symlink()] == ["r2"]
+    site.stop()
+    assert not list(site.directory.rglob("x.pid"))

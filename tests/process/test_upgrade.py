@@ -12,8 +12,8 @@ import psutil
 import pytest
 
 from tests.process.conftest import StartService
-from tests.process.harness import Service
-from tests.process.load import Load, Target, Traffic
+from tests.process.harness import Service, free_port
+from tests.process.load import Load, Outcome, Target, Traffic
 
 TRAFFIC = (
     Traffic(rate=80),
@@ -227,6 +227,29 @@ def test_sockets_that_one_of_them_has_go_with_it(
     assert not list(site.directory.glob("*.sock"))
 
 
+def test_an_address_that_the_new_one_does_not_keep_answers_until_it_refuses(service: StartService) -> None:
+    site = service(bind=None)
+    text = "bind = '127.0.0.1:{}'\nworkers = 2\npreload_app = True\n"
+    site.write("gunicorn.conf.py", text.format(site.port))
+    site.start("--pid", "service.pid")
+    site.wait_log("Ready:")
+    upgrades = Upgrades(site)
+    old = upgrades.arbiter()
+    with Load(target(site), *TRAFFIC, Traffic(rate=400, keep_alive=False)) as load:
+        site.write("gunicorn.conf.py", text.format(free_port()))
+        new = upgrades.start_new()
+        upgrades.go(old)
+        upgrades.promoted(new)
+        answered = len(load.report.records)
+        site.wait_until(lambda: len(load.report.records) > answered + 200, "the old address refuses")
+    report = load.stop()
+    assert {record.outcome for record in report.records} == {Outcome.ANSWERED, Outcome.REFUSED}, report
+    assert not report.interleaved, report
+    os.kill(new, signal.SIGTERM)
+    site.wait_until(lambda: not runs(new), "the last arbiter is gone")
+    site.wait_until(site.is_gone, "no process is left")
+
+
 def test_a_new_arbiter_that_is_killed_leaves_nothing(site: Service) -> None:
     """The judgement after the test looks for the pidfile."""
     upgrades = upgradable(site)
@@ -236,6 +259,19 @@ def test_a_new_arbiter_that_is_killed_leaves_nothing(site: Service) -> None:
     site.wait_log("Upgrade failed, this arbiter goes on")
     site.wait_serving(2)
     assert not upgrades.arbiter(".2")
+
+
+def test_an_old_arbiter_without_workers_has_them_again_when_the_new_one_dies(site: Service) -> None:
+    upgrades = upgradable(site)
+    old, new = upgrades.arbiter(), upgrades.start_new()
+    before = site.workers()
+    os.kill(old, signal.SIGWINCH)
+    site.wait_until(lambda: len(site.workers()) == 2, "the old arbiter's workers are gone")
+    assert site.workers() < before
+    site.expect_error(r"Upgrade failed, this arbiter goes on.*signal 9")
+    os.kill(new, signal.SIGKILL)
+    site.wait_log("Upgrade failed, this arbiter goes on")
+    assert not before & set(site.wait_serving(2))
 
 
 def test_one_upgrade_at_a_time(site: Service) -> None:

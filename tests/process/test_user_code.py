@@ -64,6 +64,72 @@ def test_a_logging_configuration_that_cannot_be_used_at_hup(service: StartServic
     assert set(site.wait_serving(2)) == before
 
 
+def test_a_configuration_that_changes_while_it_is_tried_is_tried_again(service: StartService) -> None:
+    """What the arbiter reads is what was tried: here the one that replaces it would end the process."""
+    site = service()
+    site.write("gunicorn.conf.py", "workers = 1\n")
+    before = set(site.start().wait_serving(1))
+    tried = "import pathlib, time\npathlib.Path('tried').touch()\ntime.sleep(1)\n"
+    site.write("gunicorn.conf.py", tried)
+    site.expect_error("Reload refused")
+    site.hup()
+    site.wait_until((site.directory / "tried").exists, "it is being tried")
+    site.write("gunicorn.conf.py", "import os\nos._exit(5)\n")
+    site.wait_log("Reload refused.*exit code 5")
+    assert site.workers() == before
+
+
+RAISING_FILTER = """
+import logging
+class Filter(logging.Filter):
+    def filter(self, record):
+        if 'hup' in record.getMessage():
+            raise AttributeError('request_id')
+        return True
+logconfig_dict = {'filters': {'f': {'()': Filter}}, 'loggers': {'gunicorn.error': {
+    'level': 'INFO', 'handlers': ['error_console'], 'propagate': False, 'filters': ['f']}}}
+"""
+UNSPEAKABLE = """
+class Unspeakable(Exception):
+    def __str__(self):
+        raise SystemExit(3)
+def on_reload(server):
+    raise Unspeakable
+"""
+ENDLESS = "def on_reload(server):\n    raise ValueError('x')\non_reload.__wrapped__ = on_reload\n"
+UNPICKLABLE = """
+class Unpicklable:
+    def __reduce__(self):
+        raise SystemExit(9)
+def pre_fork(server, worker):
+    worker.thing = Unpicklable()
+"""
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "import sys\ndef when_ready(server):\n    sys.stderr.close()\n",
+        "def when_ready(server):\n    server.WORKERS = None\n",
+        RAISING_FILTER,
+        UNSPEAKABLE,
+        ENDLESS,
+        UNPICKLABLE,
+    ],
+    ids=["closes stderr", "takes the workers", "filter raises", "has no text", "wraps itself", "cannot be pickled"],
+)
+def test_what_cannot_even_be_reported_ends_nothing(service: StartService, text: str) -> None:
+    site = service()
+    site.write("gunicorn.conf.py", f"workers = 1\n{text}")
+    site.expect_error("hook|could not be logged|Traceback|closed file|request_id", sure=False)
+    site.start().wait_serving(1, version="1")
+    site.deploy("2")
+    site.hup()
+    site.wait_serving(1, version="2")
+    site.term()
+    assert site.wait_exit() == 0
+
+
 def test_the_arbiter_answers_while_a_configuration_hangs(service: StartService) -> None:
     site = service()
     site.write("gunicorn.conf.py", "workers = 1\n")

@@ -6,7 +6,7 @@ import contextlib
 import os
 import signal
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from supervisor.runtime.loop import Arbiter
 from supervisor.runtime.system import (
     Occurrence,
     PredecessorGone,
+    Rehearsed,
     SignalArrived,
     Succession,
     SuccessorExited,
@@ -554,3 +555,67 @@ def test_a_new_arbiter_that_is_told_to_go_again_says_nothing(
         system = World(manager)
         system.at(3, TERM)
         assert run(system, tmp_path) == []
+
+
+def test_a_reload_that_ends_while_the_next_one_is_read_and_refused(manager: Manager, tmp_path: Path) -> None:
+    """READY has to follow: nothing that was asked for is under way any more."""
+
+    class Slow(World):
+        def rehearse(self, act: Callable[[], object]) -> int:
+            number = self.rehearsals = self.rehearsals + 1
+            failure = Failure("no such table") if number == 2 else None
+            self._schedule(3.0 if failure else 0.0, lambda: [Rehearsed(number, failure)])
+            return number
+
+    system = Slow(manager)
+    system.at(2, HUP)
+    system.at(2.1, HUP)
+    system.at(8, TERM)
+    ready = [(at, message) for at, message in run(system, tmp_path) if message.startswith("READY")]
+    assert [at for at, _ in ready] == [0.15, 5.1]
+    assert ready[-1][1] == "READY=1\nSTATUS=reload refused: no such table; serving: 1 worker, generation 2"
+
+
+def test_a_rehearsal_that_another_one_has_replaced_counts_for_nothing(manager: Manager, tmp_path: Path) -> None:
+    class Crossing(World):
+        """What became of a rehearsal is told after it was given up, as when both happen at once."""
+
+        def rehearse(self, act: Callable[[], object]) -> int:
+            number = self.rehearsals = self.rehearsals + 1
+            self._schedule(1.0, lambda: [Rehearsed(number, Failure("no such table") if number == 1 else None)])
+            return number
+
+    system = Crossing(manager)
+    system.at(2, HUP)
+    system.at(2.5, HUP)
+    system.at(6, HUP)
+    system.at(6.5, TERM)
+    run(system, tmp_path)
+    log = (tmp_path / "error.log").read_text()
+    assert "refused" not in log
+    assert "Reloaded: generation 2" in log
+    assert "generation 3" not in log, "the third one ended while the arbiter was stopping"
+
+
+def test_a_worker_that_never_boots_does_not_put_the_end_of_the_start_off_for_ever(
+    manager: Manager, tmp_path: Path
+) -> None:
+    failing = Conduct(failure=Failure("no connection"))
+    system = World(manager, conduct=lambda birth: failing if birth.slot == 1 else Conduct())
+    system.at(600, TERM)
+    heard = run(system, tmp_path, workers=2)
+    last = max(at for at, message in heard if message == EXTEND)
+    assert 20 < last < 200
+    assert "STATUS=a worker cannot boot; booting: 1 of 2 workers" in messages(heard)
+
+
+def test_a_new_arbiter_that_is_ready_while_the_old_one_stops_becomes_the_main_process(
+    manager: Manager, tmp_path: Path
+) -> None:
+    system = World(manager, conduct=lambda _: Conduct(drain_time=10))
+    system.at(2, USR2)
+    system.at(3, TERM)
+    system._schedule(5, lambda: [SuccessorReady(system.successor)])
+    heard = run(system, tmp_path)
+    assert (5, f"MAINPID={system.successor}") in heard
+    assert heard[-1][1].startswith("MAINPID=")

@@ -12,6 +12,7 @@ import logging
 import logging.config
 import os
 import sys
+import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -154,6 +155,7 @@ def setup(settings: Any) -> Logs:
             handler.close()
         raise
     _follow(error)
+    _let_nothing_escape(error)
     kept = {id(handler) for handler in _all_handlers()}
     for _, handlers, _, _ in before:
         for handler in handlers:
@@ -201,6 +203,22 @@ def _use(logger: logging.Logger, handler: logging.Handler | None, level: int) ->
     logger.handlers[:] = [*others, handler] if handler is not None else others
     logger.setLevel(level)
     logger.propagate = False
+
+
+def _let_nothing_escape(logger: logging.Logger) -> None:
+    """Filters, formatters and handlers of the user may raise, and so may what is logged: nobody who logs dies of it.
+
+    The exception shows on standard error, and the record is lost.
+    """
+
+    def handle(record: logging.LogRecord) -> None:
+        try:
+            type(logger).handle(logger, record)
+        except (Exception, SystemExit):  # noqa: BLE001 - see above
+            with contextlib.suppress(Exception, SystemExit):
+                os.write(2, f"a record could not be logged: {traceback.format_exc()}".encode(errors="replace"))
+
+    setattr(logger, "handle", handle)  # noqa: B010 - of this one logger: its class is not ours to change
 
 
 def _follow(error: logging.Logger) -> None:

@@ -53,11 +53,11 @@ class Holdings:
 
         Nothing is given up that a generation before this one uses. If anything fails, all is as it was.
         """
-        held = self.pidfile
-        name = settings.pidfile + self._suffix if settings.pidfile else None
-        moves = name != (held.path if held else None)
         # Each step that can fail comes before the first one that cannot be undone.
         self.environment.apply(settings)
+        held = self.pidfile
+        name = _place(settings, self._suffix)
+        moves = name != (held.path if held else None)
         before = list(self.listeners)
         pidfile = None
         try:
@@ -87,9 +87,18 @@ class Holdings:
             self.pidfile.release()
 
 
-def _pidfile(settings: Settings, suffix: str) -> Pidfile | None:
+def _place(settings: Settings, suffix: str) -> str | None:
+    """Where the pidfile is to be, wherever the working directory, or a link in its path, will lead later."""
     if not settings.pidfile:
         return None
-    pidfile = Pidfile(settings.pidfile + suffix)
+    folder, name = os.path.split(settings.pidfile)
+    return os.path.join(os.path.realpath(folder), name + suffix)
+
+
+def _pidfile(settings: Settings, suffix: str) -> Pidfile | None:
+    place = _place(settings, suffix)
+    if place is None:
+        return None
+    pidfile = Pidfile(place)
     pidfile.acquire(os.getpid())
     return pidfile

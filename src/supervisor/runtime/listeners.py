@@ -30,9 +30,9 @@ class Listeners:
             self._open[bind] = adopt_listener(bind, fd)
         self.share()
 
-    def share(self) -> None:
-        """Another arbiter has got what is open now."""
-        self._shared = set(self._open)
+    def share(self, binds: Iterable[str] | None = None) -> None:
+        """Another arbiter has got what is open now; of that only ``binds``, if they are given."""
+        self._shared = set(self._open) if binds is None else self._shared.intersection(binds)
 
     def unshare(self) -> None:
         """The other arbiter is gone: this one alone sees to them, and to those that it has given up meanwhile."""

@@ -63,7 +63,7 @@ class Loader:
         self._settings = plan.settings
         self._listeners = plan.listeners
         # The application may change the working directory.
-        self._pidfile = os.path.abspath(plan.settings.pidfile) if plan.settings.pidfile else ""
+        self._pidfile = os.path.realpath(plan.settings.pidfile) if plan.settings.pidfile else ""
         self._channel = channel
         self._page = page
         self._known = known
@@ -101,6 +101,8 @@ class Loader:
         while (message := self._channel.receive_blocking()) is not None:
             if message.kind == "fork":
                 self._fork(message)
+            elif message.kind == "guard":
+                self._offspring.adopt(message.fds)
             elif message.kind == "reopen_logs":
                 self._logs.reopen()
         self._offspring.outlive(self._settings.graceful_timeout + ORPHAN_MARGIN)

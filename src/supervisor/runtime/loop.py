@@ -12,6 +12,7 @@ import signal
 import threading
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from supervisor.config.load import Inputs
 from supervisor.config.settings import Settings
@@ -257,10 +258,14 @@ class Arbiter:
                 self._handle_signal(number)
             case HazardFound() | SourcesChanged() | LoaderWords() | StrangerReaped():
                 self._reporter.occurrence(occurrence)
-            case SuccessorReady() | SuccessorExited():
+            case SuccessorReady():
                 self._upgrade.notice(occurrence)
-            case Rehearsed(failure):
-                self._renewal.rehearsed(failure)
+                self._notifier.hand_over_late()
+            case SuccessorExited():
+                self._upgrade.notice(occurrence)
+                self._stand_up()
+            case Rehearsed(number, failure):
+                self._renewal.rehearsed(number, failure)
             case PredecessorGone():
                 self._upgrade.notice(occurrence)
                 self._notifier.take_over()
@@ -418,6 +423,12 @@ class Arbiter:
         else:
             self._feed(StandDownRequested())
 
+    def _stand_up(self) -> None:
+        """The new arbiter is gone: nobody would serve, if WINCH had sent the workers of this one away for it."""
+        if not self._core.wanted and self._settings.workers and not self._core.stopping:
+            self._log.warning("This arbiter has no workers any more: starting %d again", self._settings.workers)
+            self._feed(ScaleRequested(self._settings.workers))
+
     def _reopen_logs(self) -> None:
         self._holdings.logs.reopen()
         self._system.reopen_logs()
@@ -437,5 +448,9 @@ class Arbiter:
         if why := staleness.why_stale(self._settings.app, rereads=self._inputs is not None):
             self._log.warning("%s: workers are renewed, but not with new code", why)
         self._plans[self._core.next_generation] = plan
+        limits = limits_of(plan.settings)
         self._surface.hook("on_reload", self._surface.server)
-        self._feed(ReloadRequested(limits_of(self._settings)))
+        # The hook may have set something, or written rubbish.
+        with suppress(Exception):
+            limits = limits_of(self._settings)
+        self._feed(ReloadRequested(limits))

@@ -26,6 +26,9 @@ EXTENSION_REQUEST: Final = "EXTEND_TIMEOUT_USEC=30000000"
 EXTENSION_INTERVAL: Final = 5.0
 """So often it is asked for: five may get lost, or the machine be that busy."""
 
+HOPELESS: Final = 8
+"""Failures in a row, about a minute of them, after which one that cannot boot is no reason to ask for more time."""
+
 RETRY: Final = 0.5
 """Seconds until the next try where the service manager is too busy to read."""
 
@@ -74,6 +77,7 @@ class Notifier:
         self._said = ""
         self._unsent: deque[str] = deque(maxlen=16)  # what is older than that has been taken back long since
         self._complaints: set[str] = set()
+        self._may_boot_longer = True
         self._retry_at: float | None = None
         self._extend_at: float | None = None
         self._ping_at: float | None = None
@@ -92,9 +96,20 @@ class Notifier:
                 self._enter(Phase.BOOTING)
                 self._say_status()
             case actions.AnnounceReady() if self._phase is Phase.BOOTING:  # it may be stopping already, with a delay
+                self._note = ""
                 self._serving()
             case actions.ReloadFinished(generation) if self._is_reloading_to(generation):
                 self._serving()
+            case (
+                actions.ReloadFinished(generation)
+                | actions.ReloadStalled(generation)
+                | actions.GenerationDropped(generation)
+            ) if self._before_reload == (Phase.RELOADING, generation):
+                # A newer configuration is being read: if it is refused, there is no reload left to be waited for.
+                self._before_reload = (Phase.SERVING, generation)
+            case actions.BackOff(failures=failures) if self._phase is Phase.BOOTING and failures >= HOPELESS:
+                self._note = "a worker cannot boot"
+                self._may_boot_longer = False
             case actions.ReloadFinished(generation) if generation == self._target:
                 self._note = ""  # it was incomplete for a while
             case actions.ReloadStalled(generation, failure=failure) if self._is_reloading_to(generation):
@@ -132,6 +147,11 @@ class Notifier:
         But keep the watchdog quiet: when the other has named this one, and drains, nobody else does.
         """
         self._is_main = False
+
+    def hand_over_late(self) -> None:
+        """The new arbiter got ready while this one is stopping already."""
+        if self._phase is Phase.STOPPING and self._is_main and (successor := self._successor()):
+            self._hand_over(successor)
 
     def take_over(self) -> None:
         """The other arbiter is gone, and this one the main process: say how it is."""
@@ -176,6 +196,8 @@ class Notifier:
 
     def _may_extend(self) -> bool:
         """The manager would put its watchdog off as well, which must bark when a reload leaves no worker."""
+        if self._phase is Phase.BOOTING and not self._may_boot_longer:
+            return False  # a start that does not come to its end is for the manager to give up
         return self._is_main and (self._phase is not Phase.RELOADING or self._is_well())
 
     def _is_well(self) -> bool:

@@ -10,6 +10,7 @@ import os
 import select
 import signal
 import time
+from collections.abc import Iterable
 
 
 class Offspring:
@@ -23,6 +24,11 @@ class Offspring:
         self._let_go_of_the_dead(0)
         with contextlib.suppress(OSError):
             self._descriptors.add(os.pidfd_open(pid))
+
+    def adopt(self, descriptors: Iterable[int]) -> None:
+        """Look after workers of a loader before, too, by their descriptors."""
+        self._let_go_of_the_dead(0)
+        self._descriptors.update(descriptors)
 
     def forget(self) -> None:
         """Close the descriptors, in a fork that has no business with them."""

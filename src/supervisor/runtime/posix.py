@@ -269,7 +269,19 @@ class PosixSystem:
 
     def stop_loader(self, generation: int) -> None:
         if loader := self._loaders.get(generation):
+            self._find_guardian(generation)
             _kill(loader.pid, signal.SIGKILL)
+
+    def _find_guardian(self, generation: int) -> None:
+        """Leave the workers that a loader has forked to the newest one: see `supervisor.runtime.offspring`."""
+        heir = self._loaders[max(self._loaders)]
+        for worker in self._workers.values():
+            if worker.pid and worker.generation <= generation < heir.generation:
+                with suppress(OSError, ChannelError):
+                    descriptor = os.pidfd_open(worker.pid)  # not reaped yet, so it is that worker's
+                    heir.channel.send("guard", fds=[descriptor])
+                    os.close(descriptor)
+        self._wiring.watch(heir.channel)
 
     def abort_loader(self, generation: int) -> None:
         if loader := self._loaders.get(generation):
@@ -307,8 +319,8 @@ class PosixSystem:
     def heartbeats(self) -> dict[int, float]:
         return {worker.number: worker.heartbeat.last_beat for worker in self._workers.values()}
 
-    def rehearse(self, act: Callable[[], object]) -> None:
-        self._relatives.rehearse(act)
+    def rehearse(self, act: Callable[[], object]) -> int:
+        return self._relatives.rehearse(act)
 
     def stop_rehearsal(self) -> None:
         self._relatives.stop_rehearsal()
@@ -322,8 +334,8 @@ class PosixSystem:
     def meet_predecessor(self, line: int) -> None:
         self._relatives.meet_predecessor(line)
 
-    def tell_predecessor(self) -> None:
-        self._relatives.tell_predecessor()
+    def tell_predecessor(self, kept: Iterable[str]) -> None:
+        self._relatives.tell_predecessor(kept)
 
     def reopen_logs(self) -> None:
         for loader in self._loaders.values():

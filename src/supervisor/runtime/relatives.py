@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -87,7 +87,7 @@ class Relatives:
 
     # Rehearsal
 
-    def rehearse(self, act: Callable[[], object]) -> None:
+    def rehearse(self, act: Callable[[], object]) -> int:
         self.stop_rehearsal()
         ours, theirs = Channel.pair()
         with self._signals.held():
@@ -104,6 +104,7 @@ class Relatives:
         self._rehearsal = Rehearsal(pid, ours)
         self._children.expect(pid)
         self._wiring.connect(self._rehearsal)
+        return pid
 
     def stop_rehearsal(self) -> None:
         if self._rehearsal is not None:
@@ -123,8 +124,11 @@ class Relatives:
         self._rehearsal = None
         said = rehearsal.said
         if said is None:
-            return Rehearsed(Failure(f"reading the configuration ended the process ({describe(status)})"))
-        return Rehearsed(None if said.kind == "passed" else Failure(said.text("summary"), said.payload_text))
+            return Rehearsed(
+                rehearsal.pid, Failure(f"reading the configuration ended the process ({describe(status)})")
+            )
+        failure = None if said.kind == "passed" else Failure(said.text("summary"), said.payload_text)
+        return Rehearsed(rehearsal.pid, failure)
 
     # Arbiters before and after this one
 
@@ -166,17 +170,26 @@ class Relatives:
         self._predecessor = OtherArbiter(0, Channel(socket.socket(fileno=line)))
         self._wiring.connect(self._predecessor)
 
-    def tell_predecessor(self) -> None:
+    def tell_predecessor(self, kept: Iterable[str]) -> None:
         if self._predecessor is not None:
-            self._predecessor.channel.send("ready")
+            self._predecessor.channel.send("ready", {"kept": list(kept)})
 
     def heed_arbiter(self, other: OtherArbiter) -> list[Occurrence]:
         """What the other arbiter said, or that it is gone."""
-        said = [message.kind for message in other.channel.receive()]
-        happened: list[Occurrence] = [SuccessorReady(other.pid)] if other.pid and "ready" in said else []
+        happened: list[Occurrence] = [
+            SuccessorReady(other.pid, _kept(message))
+            for message in other.channel.receive()
+            if other.pid and message.kind == "ready"
+        ]
         if other.channel.at_eof and other is self._predecessor:
             self._predecessor = None
             happened.append(PredecessorGone())
         if other.channel.at_eof:
             self._wiring.hang_up(other.channel)
         return happened
+
+
+def _kept(message: Message) -> frozenset[str] | None:
+    """The addresses that a new arbiter has kept. Another version of this program may not say so."""
+    kept = message.fields.get("kept")
+    return frozenset(map(str, kept)) if isinstance(kept, list) else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 from supervisor.application import explain
 from supervisor.config.load import Inputs, load
@@ -12,6 +13,9 @@ from supervisor.errors import SupervisorError
 from supervisor.logs.setup import setup as setup_logs
 from supervisor.runtime.holdings import Holdings
 from supervisor.runtime.system import Plan, System
+
+CHANGES = 10
+"""So often a configuration file that changes while it is tried is tried again."""
 
 
 class Renewal:
@@ -38,6 +42,9 @@ class Renewal:
         self._accept = accept
         self._refuse = refuse
         self._until: float | None = None
+        self._trial = 0
+        self._tried: bytes | None = None
+        self._changes = 0
 
     @property
     def next_deadline(self) -> float | None:
@@ -46,27 +53,40 @@ class Renewal:
 
     def begin(self) -> None:
         """Begin, in place of one that is under way."""
+        self._changes = 0
         if self._inputs is None:
             self._renew()
-            return
+        else:
+            self._rehearse()
+
+    def _rehearse(self) -> None:
+        self._tried = _content(self._settings().config_path)
         try:
-            self._system.rehearse(lambda: setup_logs(self._read()))
+            self._trial = self._system.rehearse(lambda: setup_logs(self._read()))
         except OSError as error:
             self._fail(SupervisorError(f"no process can be forked to read the configuration: {error.strerror}"))
         else:
             self._until = self._system.now() + self._settings().boot_timeout
 
-    def rehearsed(self, failure: Failure | None) -> None:
-        """The rehearsal is over."""
-        self._until = None
-        if failure is None:
-            self._renew()
-        else:
+    def rehearsed(self, number: int, failure: Failure | None) -> None:
+        """The rehearsal with this number is over. It counts unless another one, or a stop, has taken its place."""
+        if number != self._trial:
+            return
+        self._trial, self._until = 0, None
+        if failure is not None:
             self._fail(SupervisorError(failure.summary, detail=failure.detail))
+        elif self._tried == _content(self._settings().config_path):
+            self._renew()
+        elif self._changes < CHANGES:
+            # What the arbiter would read now was not tried.
+            self._changes += 1
+            self._rehearse()
+        else:
+            self._fail(SupervisorError("the configuration file changes each time it is read; let it stand still"))
 
     def give_up(self) -> None:
         """Forget about it: the arbiter stops."""
-        self._until = None
+        self._trial, self._until = 0, None
         self._system.stop_rehearsal()
 
     def tick(self, now: float) -> None:
@@ -99,3 +119,11 @@ class Renewal:
         self._holdings.environment.restore()
         with self._system.around_hooks():
             return load(self._inputs)
+
+
+def _content(path: str | None) -> bytes | None:
+    """What is in the configuration file; None where there is none."""
+    try:
+        return Path(path).read_bytes() if path else None
+    except (OSError, ValueError):
+        return None

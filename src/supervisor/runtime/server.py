@@ -68,9 +68,8 @@ class WorkerRecord:
 class ServerBase:
     """The attributes of gunicorn's ``server`` that do not depend on the process."""
 
-    __slots__ = ("LISTENERS", "WORKERS", "__dict__", "app", "cfg", "log", "pid")
+    __slots__ = ("LISTENERS", "__dict__", "_workers", "app", "cfg", "log", "pid")
 
-    WORKERS: dict[int, Any]
     LISTENERS: Sequence[Any]
 
     def __init__(self, settings: Settings, *, log: logging.Logger, pid: int, listeners: Sequence[Any]) -> None:
@@ -78,8 +77,13 @@ class ServerBase:
         self.log = log
         self.pid = pid
         self.LISTENERS = listeners
-        self.WORKERS = {}
+        self._workers: dict[int, Any] = {}
         self.app = None
+
+    @property
+    def WORKERS(self) -> dict[int, Any]:  # noqa: N802 - gunicorn's name
+        """The workers by pid."""
+        return self._workers
 
     @property
     def address(self) -> Any:
@@ -142,7 +146,7 @@ class Server(ServerBase):
         for name, value in attributes.items():
             try:
                 pickle.loads(pickle.dumps(value))  # noqa: S301 - our own bytes; what does not come back must stay here
-            except Exception as error:  # noqa: BLE001 - user objects fail to pickle in any way they like
+            except BaseException as error:  # noqa: BLE001 - user objects fail to pickle in any way they like
                 if (owner, name) not in self._left_behind:
                     self._left_behind.add((owner, name))
                     self.log.warning("%s.%s, set by a hook, cannot travel to the workers: %s", owner, name, error)

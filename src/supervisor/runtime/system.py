@@ -7,7 +7,7 @@ One contract (``tests/contracts/test_system.py``) holds for both.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -60,9 +60,13 @@ class StrangerReaped:
 
 @dataclass(frozen=True, slots=True)
 class SuccessorReady:
-    """The new arbiter serves with all its workers."""
+    """The new arbiter serves with all its workers.
+
+    ``kept`` are the addresses that it has taken over, as they are configured; None for all of them.
+    """
 
     pid: int
+    kept: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +84,9 @@ class PredecessorGone:
 
 @dataclass(frozen=True, slots=True)
 class Rehearsed:
-    """The rehearsal is over. ``failure`` is None if it went well."""
+    """The rehearsal with this number is over. ``failure`` is None if it went well."""
 
+    number: int
     failure: Failure | None
 
 
@@ -167,8 +172,10 @@ class System(Protocol):
     def heartbeats(self) -> dict[int, float]:
         """The last heartbeat of each worker, 0 where its event loop does not run."""
 
-    def rehearse(self, act: Callable[[], object]) -> None:
-        """Do ``act`` in a process that is thrown away; `Rehearsed` follows. One that is under way is given up.
+    def rehearse(self, act: Callable[[], object]) -> int:
+        """Do ``act`` in a process that is thrown away; `Rehearsed` with the number that is returned follows.
+
+        One that is under way is given up, but its `Rehearsed` may be on its way.
 
         Raises `OSError` if the process cannot be forked.
         """
@@ -188,8 +195,8 @@ class System(Protocol):
     def meet_predecessor(self, line: int) -> None:
         """Hold the line to the arbiter that started this one. `PredecessorGone` follows when it ends."""
 
-    def tell_predecessor(self) -> None:
-        """Say that this arbiter is ready to take over."""
+    def tell_predecessor(self, kept: Iterable[str]) -> None:
+        """Say that this arbiter is ready to take over, and which addresses it has kept."""
 
     def reopen_logs(self) -> None:
         """Tell the loaders, whose forks inherit the log files, to open them anew."""

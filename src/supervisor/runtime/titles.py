@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 
 def set_title(role: str, name: str, detail: str = "") -> None:
     """Show what this process is: ``supervisor: ROLE [NAME] DETAIL``. Does nothing where setproctitle is missing."""
@@ -9,4 +11,5 @@ def set_title(role: str, name: str, detail: str = "") -> None:
         from setproctitle import setproctitle
     except ImportError:
         return
-    setproctitle(f"supervisor: {role} [{name}] {detail}".rstrip())
+    with suppress(ValueError):  # a name with a zero byte in it, or half of a surrogate pair: it comes from the user
+        setproctitle(f"supervisor: {role} [{name}] {detail}".rstrip())

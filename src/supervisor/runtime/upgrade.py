@@ -116,13 +116,15 @@ class Upgrade:
 
     def announce(self) -> None:
         """This arbiter is ready: the one before may go."""
-        self._system.tell_predecessor()
+        self._system.tell_predecessor(listener.bind for listener in self._holdings.listeners)
 
     def notice(self, occurrence: Occurrence) -> None:
         """Something happened to the arbiter before or after this one."""
         match occurrence:
-            case SuccessorReady(pid):
+            case SuccessorReady(pid, kept):
                 self._ready = True
+                if kept is not None:
+                    self._holdings.listeners.share(kept)
                 self._late_at = None
                 self._log.info("Upgrade: the new arbiter (pid %d) is ready", pid)
                 if self._settings is not None and self._settings.upgrade_auto:
