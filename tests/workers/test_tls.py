@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import trustme
 
-from supervisor.workers import server
+from supervisor.workers import acceptor, server
 from tests.workers.apps import app
 from tests.workers.client import Reader, request
 from tests.workers.conftest import RunningWorker, StartWorker
@@ -255,7 +255,7 @@ def test_a_drain_waits_for_silent_clients_within_bounds(
 def test_a_worker_without_a_free_descriptor_accepts_later(
     start_worker: StartWorker, authority: Authority, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr(server, "ACCEPT_PAUSE", 0.05)
+    monkeypatch.setattr(acceptor, "PAUSE", 0.05)
     before, most = resource.getrlimit(resource.RLIMIT_NOFILE)
 
     async def limit(scope: Any, receive: Any, send: Any) -> None:

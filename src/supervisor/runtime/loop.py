@@ -11,7 +11,7 @@ import random
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 
 from supervisor.config.load import Inputs
@@ -38,6 +38,7 @@ from supervisor.core.events import (
 from supervisor.errors import SupervisorError
 from supervisor.reporting import Reporter
 from supervisor.runtime import nesting, staleness, titles
+from supervisor.runtime.binding import bind_patiently
 from supervisor.runtime.heartbeat import default_directory
 from supervisor.runtime.holdings import Holdings
 from supervisor.runtime.linux import has_terminal, set_child_subreaper
@@ -45,7 +46,6 @@ from supervisor.runtime.notify import Notifier
 from supervisor.runtime.posix import PosixSystem
 from supervisor.runtime.renewal import Renewal
 from supervisor.runtime.signals import SignalWakeup
-from supervisor.runtime.sockets import AddressInUse, Listener
 from supervisor.runtime.surface import Surface
 from supervisor.runtime.system import (
     HazardFound,
@@ -64,12 +64,6 @@ from supervisor.runtime.system import (
 )
 from supervisor.runtime.upgrade import Upgrade
 from supervisor.version import __version__
-
-BIND_ATTEMPTS = 6
-BIND_PAUSE = 1.0
-"""Seconds between two attempts to bind. Both as in gunicorn."""
-
-STOPS = [SignalArrived(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)]
 
 
 class Arbiter:
@@ -186,7 +180,7 @@ class Arbiter:
         self._surface.workers_changed(settings.workers, None)
         self._holdings.take_pidfile(settings, self._upgrade.suffix)
         self._surface.hook("on_starting", self._surface.server)
-        listeners = self._bind()
+        listeners = bind_patiently(self._system, self._holdings, settings, early=self._early)
         if listeners is None:
             return False
         self._holdings.listeners.keep_only([listeners])
@@ -199,26 +193,6 @@ class Arbiter:
         self._plans[self._core.next_generation] = Plan(settings, listeners)
         self._surface.hook("when_ready", self._surface.server)
         return True
-
-    def _bind(self) -> Sequence[Listener] | None:
-        """Open the listeners. An address in use is tried again for a while: its holder may be on its way out.
-
-        None if it was told to stop meanwhile.
-        """
-        said = ""
-        for attempt in range(1, BIND_ATTEMPTS):
-            try:
-                return self._holdings.listeners.want(self._settings)
-            except AddressInUse as error:
-                text = "still in use" if str(error) == said else str(error)
-                self._log.warning("%s; trying again in %g s (%d of %d)", text, BIND_PAUSE, attempt, BIND_ATTEMPTS - 1)
-                said = str(error)
-            until = self._system.now() + BIND_PAUSE
-            while self._system.now() < until:
-                self._early += self._system.wait(until)
-                if any(occurrence in STOPS for occurrence in self._early):
-                    return None
-        return self._holdings.listeners.want(self._settings)
 
     def _clean_up(self) -> None:
         self._renewal.give_up()

@@ -9,13 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
-import ssl
 import weakref
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from supervisor.workers import engine
+from supervisor.workers.acceptor import Acceptor
 from supervisor.workers.base import Stop
 from supervisor.workers.connection import DRAIN_HEAD
 from supervisor.workers.http import HttpProtocol
@@ -35,7 +34,6 @@ AFTER_GRACE: Final = 1.8
 AFTER_SHUTDOWN: Final = 0.1
 CANCELLATION: Final = 0.5
 FLUSH: Final = 0.3
-ACCEPT_PAUSE: Final = 1.0
 ORDER_PATIENCE: Final = 0.3
 
 
@@ -51,11 +49,7 @@ class Server:
         self.loop = asyncio.get_running_loop()
         self.state = engine.Server(config).server_state
         self.lifespan = Lifespan(shared.app, config.lifespan, self.log)
-        self.ssl: ssl.SSLContext | None = None
-        self.servers: list[asyncio.AbstractServer] = []
-        self.accepting: list[socket.socket] = []
-        self.listeners: list[socket.socket] = []
-        self.accepted: set[asyncio.Task[Any]] = set()
+        self._acceptor: Acceptor | None = None
         self._told: weakref.WeakSet[Any] = weakref.WeakSet()
         self.stopped = asyncio.Event()
         self.stop_time = 0.0
@@ -171,7 +165,7 @@ class Server:
 
     async def _startup(self) -> bool:
         """Start the application and accept connections; return False if the worker was told to stop meanwhile."""
-        self.ssl = build_context(self.worker.cfg) or self.config.ssl
+        tls = build_context(self.worker.cfg) or self.config.ssl
         startup = self.loop.create_task(self.lifespan.startup())
         stopped = self.loop.create_task(self.stopped.wait())
         await asyncio.wait((startup, stopped), return_when=asyncio.FIRST_COMPLETED)
@@ -183,19 +177,14 @@ class Server:
         await startup
         self.shared.app_state = self.lifespan.state
         self._prepare_protocols()
-        for listener in self.worker.context.listeners:
-            listener.setblocking(False)
-            self.listeners.append(listener)
-            if self.ssl is not None:
-                # A loop's server keeps to itself which handshakes have failed, and a drain waits for the others.
-                self.loop.add_reader(listener, self._accept, listener)
-                continue
-            # The loop closes its copy when it stops accepting; with ours we then take what has queued up.
-            accepting = listener.dup()
-            self.accepting.append(accepting)
-            self.servers.append(
-                await self.loop.create_server(self._make_protocol, sock=accepting, backlog=self.config.backlog)
-            )
+        self._acceptor = Acceptor(
+            self._make_protocol,
+            tls=tls,
+            backlog=self.config.backlog,
+            log=self.log,
+            changed=self.shared.changed.set,
+        )
+        await self._acceptor.start(self.worker.context.listeners)
         self.worker.booted = True
         self._recycling.started(self.loop.time())
         self.shared.link.say_ready()
@@ -276,76 +265,14 @@ class Server:
             protocol.pause_writing()
         protocol.data_received(data)
 
-    async def _stop_accepting(self) -> None:
-        if isinstance(self.loop, asyncio.SelectorEventLoop):
-            # asyncio drops connections that it has accepted and not made yet when their server closes, so it has to
-            # stop looking at the listeners first.
-            for accepting in self.accepting:
-                self.loop.remove_reader(accepting)
-        # Connections that the loop has accepted are made in its next turns.
-        for _ in range(3):
-            await asyncio.sleep(0)
-        for server in self.servers:
-            server.close()
-        for listener in self.listeners:
-            # The kernel lets one more wait than it was told (listen(2)).
-            self._take_queued(listener, limit=self.config.backlog + 1)
-        self._close_listeners()
-
-    def _close_listeners(self) -> None:
-        for listener in self.listeners:
-            self.loop.remove_reader(listener)
-            listener.close()
-        self.listeners.clear()
-
-    def _accept(self, listener: socket.socket) -> None:
-        """Take the next one, and pause where that is impossible: the queue would go on telling that something waits.
-
-        One at a time: others may be free sooner, and what has not been taken is not lost if this process dies.
-        """
-        if problem := self._take_queued(listener, limit=1):
-            self.log.error("connections cannot be accepted: %s; trying again in %g s", problem.strerror, ACCEPT_PAUSE)
-            self.loop.remove_reader(listener)
-            self.loop.call_later(ACCEPT_PAUSE, self._accept_again, listener)
-
-    def _accept_again(self, listener: socket.socket) -> None:
-        if listener in self.listeners:
-            self.loop.add_reader(listener, self._accept, listener)
-
-    def _take_queued(self, listener: socket.socket, limit: int) -> OSError | None:
-        """Accept what waits in the queue of a listener, at most ``limit``; return what kept it from doing so."""
-        for _ in range(limit):
-            try:
-                connection, _ = listener.accept()
-            except BlockingIOError:
-                return None
-            except ConnectionError:
-                continue
-            except OSError as error:
-                # Too many files are open, most likely. The rest is left to the other workers.
-                return error
-            connection.setblocking(False)
-            task = self.loop.create_task(self._adopt(connection))
-            self.accepted.add(task)
-            task.add_done_callback(self._adopted)
-        return None
-
-    def _adopted(self, task: asyncio.Task[Any]) -> None:
-        self.accepted.discard(task)
-        self.shared.changed.set()
-
-    async def _adopt(self, connection: socket.socket) -> None:
-        # A client that has gone meanwhile, or whose handshake fails, is no concern of ours.
-        with contextlib.suppress(OSError):
-            await self.loop.connect_accepted_socket(self._make_protocol, connection, ssl=self.ssl)
-
     # -- drain
 
     async def _drain(self) -> None:
         """Let everything that is under way come to its end, until `graceful_timeout` or a more urgent signal."""
         shared, graceful = self.shared, float(self.worker.cfg.graceful_timeout)
         shared.draining = True
-        await self._stop_accepting()
+        if self._acceptor is not None:
+            await self._acceptor.stop()
         # Only now: the arbiter closes its listeners when all workers have taken what had queued up.
         shared.link.say_draining()
         for connection in [*shared.connections, *self._foreign_connections("drain")]:
@@ -389,7 +316,11 @@ class Server:
         if shared.connections or shared.tasks or state.connections or state.tasks:
             return False
         # A client that is silent before its handshake gets as long as one that is silent before its request.
-        return not self.accepted or self._patience <= 0
+        return not self._pending() or self._patience <= 0
+
+    def _pending(self) -> set[asyncio.Task[Any]]:
+        """Connections that were accepted and have not been made: in their TLS handshake, most likely."""
+        return self._acceptor.pending if self._acceptor is not None else set()
 
     def _unknown_connections(self) -> list[Any]:
         """Connections of a protocol class that is not ours, and knows nothing but uvicorn's ``shutdown``."""
@@ -417,9 +348,8 @@ class Server:
         """Cancel what is left, tell its clients as far as possible, and close all connections; bounded."""
         shared, state = self.shared, self.state
         shared.draining = True
-        for server in self.servers:
-            server.close()
-        self._close_listeners()
+        if self._acceptor is not None:
+            self._acceptor.close()
         self._close_websockets()
         # Applications that listen for the disconnect end by themselves.
         for _ in range(3):
@@ -427,7 +357,7 @@ class Server:
         requests = {*shared.tasks, *state.tasks}
         if requests and self.worker.stop != Stop.QUICK:
             self._report_cancelled()
-        tasks = requests | self.accepted
+        tasks = requests | self._pending()
         for exchange in shared.live:
             exchange.cancelled = True
         for task in tasks:
