@@ -40,7 +40,7 @@ _PAGE = """<!doctype html>
 </style>
 <h1>asgi-supervisor is serving</h1>
 <dl>{cells}</dl>
-<p>Reload the page to meet another worker. Also here: <a href="/json">/json</a>,
+<p>Open it in another browser to meet another worker, sooner or later. Also here: <a href="/json">/json</a>,
 <a href="/slow?seconds=1">/slow</a>, <a href="/block?seconds=1">/block</a>, <a href="/stream">/stream</a>, /ws.</p>
 </html>
 """

@@ -274,6 +274,21 @@ def test_an_old_arbiter_without_workers_has_them_again_when_the_new_one_dies(sit
     assert not before & set(site.wait_serving(2))
 
 
+@pytest.mark.parametrize("mended", [True, False], ids=["good", "broken"])
+def test_the_way_back_in_a_hurry(site: Service, mended: bool) -> None:
+    """HUP to the old one and TERM to the new one at once: the workers come back, and no more than are wanted."""
+    upgrades = upgradable(site)
+    old, new = upgrades.arbiter(), upgrades.start_new()
+    os.kill(old, signal.SIGWINCH)
+    site.wait_until(lambda: len(site.workers()) == 2, "the old arbiter's workers are gone")
+    site.expect_error("Upgrade failed, this arbiter goes on|Reload failed|broken deploy")
+    site.deploy("2" if mended else "broken", at_import="" if mended else "raise RuntimeError('broken deploy')")
+    os.kill(old, signal.SIGHUP)
+    upgrades.go(new)
+    site.wait_log("Reloaded: generation 2, 2 workers" if mended else "starting 2 again")
+    site.wait_serving(2, version="2" if mended else "1")
+
+
 def test_one_upgrade_at_a_time(site: Service) -> None:
     upgrades = upgradable(site)
     old, new = upgrades.arbiter(), upgrades.start_new()

@@ -62,6 +62,11 @@ class Arbiter:
         return self._phase in (Phase.STOPPING, Phase.DONE)
 
     @property
+    def reloading(self) -> bool:
+        """A new generation has been asked for, and has neither taken over nor been dropped."""
+        return self._generations.candidate is not None
+
+    @property
     def wanted(self) -> int:
         """How many workers there should be."""
         return len(self._slots)

@@ -93,6 +93,7 @@ class Arbiter:
         self._pending: deque[Event] = deque()
         self._emptied: set[int] = set()
         self._closing = False
+        self._deserted = False
         self._exit_code = 0
         self._environ = dict(os.environ) if inputs is None else inputs.environ
         self._directory = working_directory() if inputs is None else inputs.cwd
@@ -223,6 +224,7 @@ class Arbiter:
             if deadline is not None and now >= deadline:
                 self._feed(Tick(self._system.heartbeats()))
             self._renewal.tick(now)
+            self._stand_up()
             self._upgrade.tick(now)
             self._notifier.tick(now)
 
@@ -237,7 +239,7 @@ class Arbiter:
                 self._notifier.hand_over_late()
             case SuccessorExited():
                 self._upgrade.notice(occurrence)
-                self._stand_up()
+                self._deserted = not self._core.wanted
             case Rehearsed(number, failure):
                 self._renewal.rehearsed(number, failure)
             case PredecessorGone():
@@ -398,7 +400,13 @@ class Arbiter:
             self._feed(StandDownRequested())
 
     def _stand_up(self) -> None:
-        """The new arbiter is gone: nobody would serve, if WINCH had sent the workers of this one away for it."""
+        """The new arbiter is gone, for whose sake WINCH had sent the workers of this one away: nobody would serve.
+
+        A reload that is under way may bring them back; if it fails, they are needed all the same.
+        """
+        if not self._deserted or self._core.reloading or self._renewal.under_way:
+            return
+        self._deserted = False
         if not self._core.wanted and self._settings.workers and not self._core.stopping:
             self._log.warning("This arbiter has no workers any more: starting %d again", self._settings.workers)
             self._feed(ScaleRequested(self._settings.workers))

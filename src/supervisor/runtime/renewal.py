@@ -51,6 +51,11 @@ class Renewal:
         """When the rehearsal has taken too long."""
         return self._until
 
+    @property
+    def under_way(self) -> bool:
+        """Whether the configuration is being read for trial."""
+        return self._trial != 0
+
     def begin(self) -> None:
         """Begin, in place of one that is under way."""
         self._changes = 0
