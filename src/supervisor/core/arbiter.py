@@ -298,12 +298,10 @@ class Arbiter:
                 self._take_over()
 
     def _boot_failed(self, number: int, failure: Failure, now: float) -> None:
-        worker = self._workers.get(number)
-        if worker is None:
-            return
-        worker.failure = failure
-        if worker.state is State.BOOTING:
-            worker.deadline = now + policy.QUIT_GRACE
+        if worker := self._workers.get(number):
+            worker.failure = failure
+            if worker.state is State.BOOTING:
+                worker.deadline = now + policy.QUIT_GRACE
 
     def _leaving(self, worker: Worker, now: float) -> None:
         was_live = worker.live
