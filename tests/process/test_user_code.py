@@ -111,12 +111,21 @@ def pre_fork(server, worker):
     [
         "import sys\ndef when_ready(server):\n    sys.stderr.close()\n",
         "def when_ready(server):\n    server.WORKERS = None\n",
+        "def on_reload(server):\n    server.cfg.settings['workers'].value = 'many'\n",
         RAISING_FILTER,
         UNSPEAKABLE,
         ENDLESS,
         UNPICKLABLE,
     ],
-    ids=["closes stderr", "takes the workers", "filter raises", "has no text", "wraps itself", "cannot be pickled"],
+    ids=[
+        "closes stderr",
+        "takes the workers",
+        "writes rubbish",
+        "filter raises",
+        "has no text",
+        "wraps itself",
+        "cannot be pickled",
+    ],
 )
 def test_what_cannot_even_be_reported_ends_nothing(service: StartService, text: str) -> None:
     site = service()

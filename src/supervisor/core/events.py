@@ -7,14 +7,15 @@ generations by theirs. Process ids belong to the shell; the core learns them wit
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
     """The settings that the core decides by.
 
-    Times are seconds. ``timeout`` may be 0, which switches it off; ``boot_timeout`` and ``surge`` may not.
+    Times are seconds. ``timeout`` may be 0, which switches it off; ``boot_timeout`` and ``surge`` may not. Raises
+    `TypeError` for what is no number: a hook can write anything into the settings.
     """
 
     workers: int = 1
@@ -23,6 +24,11 @@ class Limits:
     boot_timeout: float = 300.0
     surge: int = 1
     drain_delay: float = 0.0
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            if not isinstance(value := getattr(self, each.name), int | float):
+                raise TypeError(f"{each.name} must be a number, not {value!r}")
 
 
 @dataclass(frozen=True, slots=True)
