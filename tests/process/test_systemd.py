@@ -194,6 +194,8 @@ def test_an_upgrade_names_the_new_arbiter(service: StartService, manager: Manage
         site.hup()
         site.wait_serving(1, version="2")
         assert site.get().json()["version"] == "2"
+        # That a process is gone, the arbiter hears a moment later.
+        site.wait_log("Reloaded")
         site.term()
         site.wait_until(lambda: not site.running and site.is_gone(), "no process is left")
     assert manager.messages(new)[-3] == "STOPPING=1"
