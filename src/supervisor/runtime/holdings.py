@@ -9,7 +9,7 @@ from supervisor.logs.setup import Logs
 from supervisor.logs.setup import setup as setup_logs
 from supervisor.runtime.environment import Environment
 from supervisor.runtime.listeners import Listeners
-from supervisor.runtime.pidfile import SUFFIX, Pidfile, clear
+from supervisor.runtime.pidfile import SUFFIX, Pidfile, clear, settled
 from supervisor.runtime.system import Plan
 
 
@@ -88,11 +88,8 @@ class Holdings:
 
 
 def _place(settings: Settings, suffix: str) -> str | None:
-    """Where the pidfile is to be, wherever the working directory, or a link in its path, will lead later."""
-    if not settings.pidfile:
-        return None
-    folder, name = os.path.split(settings.pidfile)
-    return os.path.join(os.path.realpath(folder), name + suffix)
+    """Where the pidfile is to be, None without one."""
+    return settled(settings.pidfile) + suffix if settings.pidfile else None
 
 
 def _pidfile(settings: Settings, suffix: str) -> Pidfile | None:

@@ -63,7 +63,7 @@ class Loader:
         self._settings = plan.settings
         self._listeners = plan.listeners
         # The application may change the working directory.
-        self._pidfile = os.path.realpath(plan.settings.pidfile) if plan.settings.pidfile else ""
+        self._pidfile = pidfile.settled(plan.settings.pidfile) if plan.settings.pidfile else ""
         self._channel = channel
         self._page = page
         self._known = known

@@ -102,6 +102,12 @@ class Pidfile:
             raise
 
 
+def settled(path: str) -> str:
+    """The same file, wherever the working directory, or a link on the way to it, will lead later."""
+    folder, name = os.path.split(path)
+    return os.path.join(os.path.realpath(folder), name)
+
+
 def clear(path: str, pid: int) -> None:
     """Remove the file that a killed process ``pid`` has left, unless somebody else has taken it over."""
     with contextlib.suppress(OSError, ConfigError):

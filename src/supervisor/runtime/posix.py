@@ -279,8 +279,10 @@ class PosixSystem:
             if worker.pid and worker.generation <= generation < heir.generation:
                 with suppress(OSError, ChannelError):
                     descriptor = os.pidfd_open(worker.pid)  # not reaped yet, so it is that worker's
-                    heir.channel.send("guard", fds=[descriptor])
-                    os.close(descriptor)
+                    try:
+                        heir.channel.send("guard", fds=[descriptor])
+                    finally:
+                        os.close(descriptor)
         self._wiring.watch(heir.channel)
 
     def abort_loader(self, generation: int) -> None:
