@@ -53,6 +53,28 @@ class Row(Protocol):
         """Open connections, idle ones included."""
 
 
+class Siblings(Protocol):
+    """The workers that share this one's listeners, as far as accepting in turn goes: see `supervisor.workers.fairness`.
+
+    All of it is memory: nothing blocks, nothing is sent.
+    """
+
+    def tell(self, connections: int) -> None:
+        """So many connections has this worker, and accepts more."""
+
+    def accepted(self) -> None:
+        """This worker has accepted another one."""
+
+    def leave(self) -> None:
+        """This worker accepts none, from now until it tells a number again."""
+
+    def least(self) -> int:
+        """The fewest connections that any worker has which accepts, this one included; very many if there is none."""
+
+    def accepted_by_others(self) -> int:
+        """A number that changes whenever another worker accepts a connection."""
+
+
 class ArbiterLink(Protocol):
     """A worker's line to its arbiter. Saying something to an arbiter that is gone is not an error."""
 
@@ -97,6 +119,7 @@ class WorkerContext:
     load_app: Callable[[], Any]
     link: ArbiterLink
     row: Row
+    siblings: Siblings
     log: logging.Logger
     access_log: logging.Logger
     server: Any

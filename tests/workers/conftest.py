@@ -21,6 +21,7 @@ from supervisor.config.load import Inputs, load
 from supervisor.logs.setup import setup
 from supervisor.protocols import WorkerContext
 from supervisor.runtime.heartbeat import HeartbeatFile, default_directory
+from supervisor.runtime.scoreboard import Scoreboard
 
 PATIENCE = 20.0
 
@@ -221,6 +222,7 @@ def _child(
         load_app=load_app,
         link=ChildLink(end),
         row=row,
+        siblings=Scoreboard().seat(0),
         log=logs.error,
         access_log=logs.access,
         server=None,

@@ -23,6 +23,7 @@ from supervisor.runtime import titles
 from supervisor.runtime.channel import Channel, Message, as_payload
 from supervisor.runtime.heartbeat import HeartbeatFile
 from supervisor.runtime.linux import set_parent_death_signal
+from supervisor.runtime.scoreboard import Scoreboard
 from supervisor.runtime.server import ServerView, Travelled
 
 DUMP_SIGNAL: int = signal.SIGRTMAX - 1
@@ -38,6 +39,7 @@ class Inheritance:
     worker_class: Callable[[WorkerContext], WorkerLike]
     load_app: Callable[[], Any]
     logs: Logs
+    scoreboard: Scoreboard
     arbiter_pid: int
 
 
@@ -123,6 +125,7 @@ def _live(inherited: Inheritance, message: Message) -> int:
         load_app=inherited.load_app,
         link=link,
         row=row,
+        siblings=inherited.scoreboard.seat(message.integer("seat")),
         log=inherited.logs.error,
         access_log=inherited.logs.access,
         server=server,

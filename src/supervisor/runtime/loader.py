@@ -31,6 +31,7 @@ from supervisor.runtime.hazards import Snapshot, compare
 from supervisor.runtime.heartbeat import HeartbeatFile
 from supervisor.runtime.linux import clear_parent_death_signal, set_parent_death_signal
 from supervisor.runtime.offspring import Offspring
+from supervisor.runtime.scoreboard import Scoreboard
 from supervisor.runtime.service_manager import forget
 from supervisor.runtime.signals import HANDLED
 from supervisor.runtime.system import Plan
@@ -56,6 +57,7 @@ class Loader:
         channel: Channel,
         page: HeartbeatFile,
         known: bytes,
+        scoreboard: Scoreboard,
         logs: Logs,
         arbiter_pid: int,
     ) -> None:
@@ -67,6 +69,7 @@ class Loader:
         self._channel = channel
         self._page = page
         self._known = known
+        self._scoreboard = scoreboard
         self._sources: dict[str, bytes] = {}
         self._logs = logs
         self._arbiter_pid = arbiter_pid
@@ -202,6 +205,7 @@ class Loader:
                 worker_class=self._worker_class,
                 load_app=self._load_app,
                 logs=self._logs,
+                scoreboard=self._scoreboard,
                 arbiter_pid=self._arbiter_pid,
             ),
             message,

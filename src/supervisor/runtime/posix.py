@@ -30,6 +30,7 @@ from supervisor.runtime.children import Children, has_children, is_child
 from supervisor.runtime.heartbeat import HeartbeatFile
 from supervisor.runtime.loader import Loader, from_the_loader_on
 from supervisor.runtime.relatives import OtherArbiter, Rehearsal, Relatives
+from supervisor.runtime.scoreboard import Scoreboard
 from supervisor.runtime.signals import SignalWakeup
 from supervisor.runtime.system import (
     Birth,
@@ -67,6 +68,7 @@ class WorkerProcess:
     generation: int
     channel: Channel
     heartbeat: HeartbeatFile
+    seat: int
     pid: int = 0
 
 
@@ -87,6 +89,7 @@ class PosixSystem:
     _workers: dict[int, WorkerProcess] = field(default_factory=dict)
     _unclaimed: dict[int, int] = field(default_factory=dict)
     _sources: dict[int, bytes] = field(default_factory=dict)
+    _scoreboard: Scoreboard = field(default_factory=Scoreboard)
     _wiring: Wiring = field(init=False)
     _relatives: Relatives = field(init=False)
 
@@ -254,6 +257,7 @@ class PosixSystem:
                 channel=theirs,
                 page=page,
                 known=self._sources.get(generation, b""),
+                scoreboard=self._scoreboard,
                 logs=logs,
                 arbiter_pid=arbiter_pid,
             ).run()
@@ -296,11 +300,11 @@ class PosixSystem:
             return  # it has just been reaped: LoaderExited is on its way, and answers this
         ours, theirs = Channel.pair()
         heartbeat = HeartbeatFile.create(self.heartbeat_directory)
-        worker = WorkerProcess(birth.worker, birth.generation, ours, heartbeat)
+        worker = WorkerProcess(birth.worker, birth.generation, ours, heartbeat, self._scoreboard.take())
         self._workers[birth.worker] = worker
         self._wiring.connect(worker)
         fds = [theirs.fileno(), heartbeat.fd, *(listener.fileno() for listener in loader.plan.listeners)]
-        fields = {"worker": birth.worker, "slot": birth.slot}
+        fields = {"worker": birth.worker, "slot": birth.slot, "seat": worker.seat}
         loader.channel.send("fork", fields, payload=birth.attachments, fds=fds)
         self._wiring.watch(loader.channel)
         theirs.close()
@@ -352,6 +356,7 @@ class PosixSystem:
         if process := self._workers.pop(worker, None):
             self._wiring.hang_up(process.channel)
             process.heartbeat.close()
+            self._scoreboard.vacate(process.seat)
 
     def around_hooks(self) -> AbstractContextManager[None]:
         return self._around_hooks()

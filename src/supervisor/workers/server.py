@@ -182,9 +182,11 @@ class Server:
             tls=tls,
             backlog=self.config.backlog,
             log=self.log,
+            siblings=self.worker.context.siblings,
             changed=self.shared.changed.set,
         )
-        await self._acceptor.start(self.worker.context.listeners)
+        self.shared.count_changed = self._acceptor.count_changed
+        self._acceptor.start(self.worker.context.listeners)
         self.worker.booted = True
         self._recycling.started(self.loop.time())
         self.shared.link.say_ready()

@@ -98,6 +98,7 @@ class Shared:
         self.live: set[Exchange] = set()
         self.heads: list[Request] = []
         self.other_connections: Callable[[], int] = lambda: 0
+        self.count_changed: Callable[[int], None] = lambda _: None
         self.requests = 0
         self.retiring = False
 
@@ -140,7 +141,8 @@ class Shared:
 
     def connection_count_changed(self) -> None:
         """To be called when a connection was made or lost."""
-        self.counters[CONNECTIONS] = len(self.connections) + self.other_connections()
+        self.counters[CONNECTIONS] = count = len(self.connections) + self.other_connections()
+        self.count_changed(count)
         if self.draining:
             self.changed.set()
 

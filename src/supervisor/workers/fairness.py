@@ -1,0 +1,66 @@
+"""Who accepts the next connection: a worker that has clearly more than a sibling leaves it to that one, for a moment.
+
+The kernel wakes all workers that wait on a listener and gives the connection to the fastest, which is mostly the same
+one again: without this, connections that come slowly, and stay, end up on a few workers.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from supervisor.protocols import Siblings
+
+PAUSE: Final = 0.001
+"""Seconds after which a worker looks again whether the connection that it has left still waits."""
+
+LOOKS: Final = 4
+"""How often it looks again before it takes it after all, if no sibling accepts anything meanwhile."""
+
+TRUCE: Final = 0.25
+"""Seconds in which it then leaves nothing to siblings, unless it sees one of them accept."""
+
+
+class Fairness:
+    """Decides for one worker. Times are seconds of any one clock."""
+
+    def __init__(self, siblings: Siblings) -> None:
+        self._siblings = siblings
+        self._truce_ends = 0.0
+        self._seen = 0
+        self._looks = 0
+
+    def ahead(self, connections: int) -> bool:
+        """Whether a worker with so many connections has clearly more than the sibling that has the fewest.
+
+        A sixteenth more is as good as equal: few connections are spread exactly, and many without effort.
+        """
+        return connections - self._siblings.least() > connections >> 4
+
+    def yields(self, connections: int, now: float) -> bool:
+        """Whether to leave the connection that waits to a sibling, and to look again after `PAUSE`."""
+        if not self.ahead(connections):
+            return False
+        accepted = self._siblings.accepted_by_others()
+        if accepted == self._seen and now < self._truce_ends:
+            return False
+        self._seen = accepted
+        self._looks = LOOKS
+        return True
+
+    def yields_again(self, connections: int, now: float) -> bool:
+        """Whether to leave it for another `PAUSE`. While siblings do accept, whoever waits has its turn soon.
+
+        If none has for `LOOKS` times, they cannot: they are busy, or stuck, and who waits has waited long enough.
+        """
+        if not self.ahead(connections):
+            return False
+        accepted = self._siblings.accepted_by_others()
+        if accepted != self._seen:
+            self._seen = accepted
+            self._looks = LOOKS
+            return True
+        self._looks -= 1
+        if self._looks:
+            return True
+        self._truce_ends = now + TRUCE
+        return False
