@@ -1,7 +1,7 @@
 """How many connections each worker has, where its siblings can see it: memory that all of them share through the fork.
 
-Nothing here decides anything but who accepts next (`supervisor.workers.fairness`), and the arbiter reads none of it: what
-a worker that has gone astray writes here harms nobody for longer than a moment.
+Nothing but who accepts next depends on it (`supervisor.workers.fairness`), and the arbiter reads none of it: what a
+worker that has gone astray writes here harms nobody for longer than a moment.
 """
 
 from __future__ import annotations

@@ -21,7 +21,8 @@ class Acceptor:
     """Accepts on listeners that all workers share, and hands each connection to a protocol of its own.
 
     One at a time, and not always at once: others may be free sooner, or have fewer, and what has not been taken is not
-    lost if this process dies. A loop's own server would take what it can get, and keeps to itself what it has taken.
+    lost if this process dies. The loop's own server would take what it can get, but does so at two thirds of the cost:
+    it is used in a rush, when so many connections come and go that none of them is worth waiting for.
 
     ``changed`` is called when a connection of `pending` has been made, or has failed.
     """
@@ -50,6 +51,11 @@ class Acceptor:
         # Connections that were made, as we were told, and those that were accepted and not made yet.
         self._made = 0
         self._opening = 0
+        self._lost = 0
+        # asyncio's server takes all it can get at once, and makes a task for each as we do.
+        self._may_rush = tls is None and not isinstance(self._loop, asyncio.BaseEventLoop)
+        self._servers: list[asyncio.AbstractServer] = []
+        self._turning: asyncio.Task[None] | None = None
         self.pending: set[asyncio.Task[Any]] = set()
 
     def start(self, listeners: Iterable[socket.socket]) -> None:
@@ -63,6 +69,9 @@ class Acceptor:
 
     async def stop(self) -> None:
         """Take what waits in the queues, then close the listeners."""
+        if self._turning is not None:
+            await asyncio.wait((self._turning,))
+        _close(self._servers)
         for listener in self._listeners:
             # The kernel lets one more wait than it was told (listen(2)).
             self._take_queued(listener, limit=self._backlog + 1)
@@ -75,11 +84,11 @@ class Acceptor:
         """Close the listeners, whatever waits. May be repeated."""
         self._accepting = False
         self._siblings.leave()
-        for timer in self._left.values():
-            timer.cancel()
-        self._left.clear()
+        if self._turning is not None:
+            self._turning.cancel()
+        _close(self._servers)
         for listener in self._listeners:
-            self._loop.remove_reader(listener)
+            self._do_not_look(listener)
             listener.close()
         self._listeners.clear()
 
@@ -87,8 +96,13 @@ class Acceptor:
 
     def count_changed(self, made: int) -> None:
         """So many connections are made and not lost. To be called whenever that changes."""
-        self._opening = max(0, self._opening - max(0, made - self._made))
+        if made < self._made:
+            self._lost += 1
+        elif made > self._made and self._opening:
+            self._opening -= 1
         self._made = made
+        if self._servers:
+            return
         self._tell()
         if self._left and not self._fairness.ahead(self._connections):
             for listener in list(self._left):
@@ -99,8 +113,8 @@ class Acceptor:
         return self._made + self._opening
 
     def _tell(self) -> None:
-        if self._accepting:
-            self._siblings.tell(self._made + self._opening)
+        if self._accepting and not self._servers:
+            self._siblings.tell(self._connections)
 
     def _readable(self, listener: socket.socket) -> None:
         if self._fairness.yields(self._connections, self._loop.time()):
@@ -113,6 +127,11 @@ class Acceptor:
         self._loop.remove_reader(listener)
         self._left[listener] = self._loop.call_later(seconds, then, listener)
 
+    def _do_not_look(self, listener: socket.socket) -> None:
+        self._loop.remove_reader(listener)
+        if timer := self._left.pop(listener, None):
+            timer.cancel()
+
     def _left_for_a_moment(self, listener: socket.socket) -> None:
         if self._fairness.yields_again(self._connections, self._loop.time()):
             self._left[listener] = self._loop.call_later(PAUSE, self._left_for_a_moment, listener)
@@ -123,6 +142,45 @@ class Acceptor:
         timer = self._left.pop(listener)
         timer.cancel()
         self._loop.add_reader(listener, self._readable, listener)
+
+    # -- a rush
+
+    def review(self) -> None:
+        """Look at how many connections were lost since the last time. To be called once a second."""
+        lost, self._lost = self._lost, 0
+        rush = self._may_rush and self._fairness.rush(self._connections, lost)
+        if rush and self._accepting and not self._servers and self._turning is None:
+            self._turning = self._loop.create_task(self._let_loop_accept())
+        elif self._servers and not rush:
+            self._accept_in_turn()
+        self._tell()
+
+    async def _let_loop_accept(self) -> None:
+        servers: list[asyncio.AbstractServer] = []
+        try:
+            for listener in self._listeners:
+                # The loop closes its copy when it stops accepting; with ours we then take what has queued up.
+                copy = listener.dup()
+                servers.append(await self._loop.create_server(self._make_protocol, sock=copy, backlog=self._backlog))
+        except OSError:
+            # No descriptor is left. What there is goes on.
+            _close(servers)
+        else:
+            for listener in self._listeners:
+                self._do_not_look(listener)
+            self._siblings.leave()
+            self._servers = servers
+            self._log.debug("a rush of short connections: taking them as they come")
+        finally:
+            self._turning = None
+
+    def _accept_in_turn(self) -> None:
+        self._log.debug("the rush is over: taking connections in turn")
+        servers, self._servers = self._servers, []
+        _close(servers)
+        for listener in self._listeners:
+            self._loop.add_reader(listener, self._readable, listener)
+        self._tell()
 
     # -- accepting
 
@@ -169,3 +227,8 @@ class Acceptor:
         # A client that has gone meanwhile, or whose handshake fails, is no concern of ours.
         with contextlib.suppress(OSError):
             await self._loop.connect_accepted_socket(self._make_protocol, connection, ssl=self._tls)
+
+
+def _close(servers: Iterable[asyncio.AbstractServer]) -> None:
+    for server in servers:
+        server.close()

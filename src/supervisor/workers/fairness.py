@@ -16,8 +16,16 @@ PAUSE: Final = 0.001
 LOOKS: Final = 4
 """How often it looks again before it takes it after all, if no sibling accepts anything meanwhile."""
 
-TRUCE: Final = 0.25
-"""Seconds in which it then leaves nothing to siblings, unless it sees one of them accept."""
+FIRST_TRUCE: Final = 0.01
+LONGEST_TRUCE: Final = 1.0
+"""Seconds in which it then leaves nothing to siblings: twice as long each time, until it sees one of them accept."""
+
+
+RUSH: Final = 200
+"""Connections lost in a second from which on they are taken as they come."""
+
+UNEVEN: Final = 32
+"""Connections that a worker may then have more than a sibling, and a quarter."""
 
 
 class Fairness:
@@ -25,9 +33,10 @@ class Fairness:
 
     def __init__(self, siblings: Siblings) -> None:
         self._siblings = siblings
+        self._truce = FIRST_TRUCE
         self._truce_ends = 0.0
         self._seen = 0
-        self._looks = 0
+        self._looks = LOOKS
 
     def ahead(self, connections: int) -> bool:
         """Whether a worker with so many connections has clearly more than the sibling that has the fewest.
@@ -40,12 +49,7 @@ class Fairness:
         """Whether to leave the connection that waits to a sibling, and to look again after `PAUSE`."""
         if not self.ahead(connections):
             return False
-        accepted = self._siblings.accepted_by_others()
-        if accepted == self._seen and now < self._truce_ends:
-            return False
-        self._seen = accepted
-        self._looks = LOOKS
-        return True
+        return self._siblings_accept() or now >= self._truce_ends
 
     def yields_again(self, connections: int, now: float) -> bool:
         """Whether to leave it for another `PAUSE`. While siblings do accept, whoever waits has its turn soon.
@@ -54,13 +58,29 @@ class Fairness:
         """
         if not self.ahead(connections):
             return False
-        accepted = self._siblings.accepted_by_others()
-        if accepted != self._seen:
-            self._seen = accepted
-            self._looks = LOOKS
+        if self._siblings_accept():
             return True
         self._looks -= 1
         if self._looks:
             return True
-        self._truce_ends = now + TRUCE
+        self._looks = LOOKS
+        self._truce_ends = now + self._truce
+        self._truce = min(2 * self._truce, LONGEST_TRUCE)
         return False
+
+    def _siblings_accept(self) -> bool:
+        """Whether one of them has, since the last time that this was asked."""
+        accepted = self._siblings.accepted_by_others()
+        if accepted == self._seen:
+            return False
+        self._seen = accepted
+        self._looks = LOOKS
+        self._truce = FIRST_TRUCE
+        return True
+
+    def rush(self, connections: int, lost: int) -> bool:
+        """Whether connections come and go so fast, ``lost`` in the last second, that nothing is gained by fair shares.
+
+        Unless those that stay are shared too unevenly.
+        """
+        return lost >= RUSH and connections - self._siblings.least() <= UNEVEN + (connections >> 2)

@@ -72,6 +72,8 @@ class Server:
             self._refresh_headers()
             self._sweep(now)
             self._recycle(now)
+            if self._acceptor is not None:
+                self._acceptor.review()
         self._timer = self.loop.call_later(self._interval, self._tick)
 
     def _refresh_headers(self) -> None:
