@@ -181,7 +181,7 @@ def rushing(site: Service) -> set[int]:
 def test_a_rush_is_served_as_it_comes_and_loses_nothing(service: StartService, bind: str) -> None:
     """Through its begin and end, reloads, scaling and recycling in the middle of it, and a stop."""
     site = service(bind=bind)
-    site.start("--workers", "2", "--preload", "--log-level", "debug")
+    site.start("--workers", "2", "--preload", "--log-level", "debug", "--keep-alive", "60")
     site.wait_serving(2)
     target = Target(str(site.socket_path)) if bind == "unix" else Target(("127.0.0.1", site.port))
     with Load(target, *RUSH) as load:
