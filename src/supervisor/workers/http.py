@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import httptools
 
+from supervisor.protocols import IN_FLIGHT
 from supervisor.workers import response
 from supervisor.workers.connection import BUSY, DISCARD, DISCARD_LIMIT, GONE, HEAD, IDLE, LINGER, Connection
 from supervisor.workers.request import Request, unavailable
@@ -16,6 +17,7 @@ from supervisor.workers.state import Shared
 
 # Methods that get no closer look if nothing else about the head is out of the ordinary.
 _ORDINARY: Final = frozenset({b"GET", b"PUT"})
+_HASH: Final = ord("#")
 _ASGI: Final = {"version": "3.0", "spec_version": "2.3"}
 
 
@@ -74,6 +76,7 @@ class HttpProtocol(Connection):
             if self.unread > DISCARD_LIMIT:
                 self.linger()
                 return
+        begins = self.phase != HEAD
         self.overhead += len(data)
         try:
             self.parser.feed_data(data)
@@ -81,6 +84,8 @@ class HttpProtocol(Connection):
             self._change_over(data[upgrade.args[0] :])
         except httptools.HttpParserError as error:
             self._failed(error)
+        if begins and self.phase == HEAD:
+            self.since = self.loop.time()
         # A field of a head, or of a trailer section, reaches the callbacks only when it is whole.
         if self.overhead and (self.head_open or self.reading) and self.overhead > self.shared.limits.head_bytes:
             self.refuse(431, "Request header fields too large.")
@@ -119,7 +124,6 @@ class HttpProtocol(Connection):
         self.expect = b""
         if self.phase == IDLE:
             self.phase = HEAD
-            self.since = self.loop.time()
 
     def on_url(self, url: bytes) -> None:
         self.url = url = self.url + url if self.url else url
@@ -193,7 +197,7 @@ class HttpProtocol(Connection):
         url = self.url
         if url[:1] == b"/":
             raw_path, _, query = url.partition(b"?")
-            if b"#" in url:
+            if _HASH in url:
                 raw_path, _, query = url.partition(b"#")[0].partition(b"?")
         elif url == b"*":
             raw_path, query = url, b""
@@ -259,16 +263,18 @@ class HttpProtocol(Connection):
         self.phase = BUSY
         self.fresh = False
         self.current = request
-        if shared.busy:
+        # As `Shared.busy` and `Shared.started`: for every request, a call is worth avoiding.
+        live = shared.live
+        if len(live) >= shared.limits.concurrency > 0:
             request.app = unavailable
             shared.log.warning("503: more than %d requests at once (worker_connections)", shared.limits.concurrency)
         else:
             request.app = shared.app
-        shared.started(request)
+        live.add(request)
+        shared.counters[IN_FLIGHT] = len(live)
         if shared.hooks is not None:
             shared.hooks.before(request)
-        request.task = task = self.loop.create_task(request.run())
-        shared.tasks.add(task)
+        request.task = self.loop.create_task(request.run())
 
     def request_done(self, request: Request) -> None:
         """A response has ended. Called by the request, once."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import Any
 
@@ -9,7 +10,18 @@ from typing import Any
 class Exchange:
     """A request from its head to the end of its application call. Times are seconds of the monotonic clock."""
 
-    __slots__ = ("cancelled", "duration", "method", "response_headers", "scope", "sent", "started", "status", "target")
+    __slots__ = (
+        "cancelled",
+        "duration",
+        "method",
+        "response_headers",
+        "scope",
+        "sent",
+        "started",
+        "status",
+        "target",
+        "task",
+    )
 
     def __init__(self, scope: dict[str, Any], method: str, target: str) -> None:
         self.scope = scope
@@ -21,6 +33,7 @@ class Exchange:
         self.status = 0
         self.sent = 0
         self.response_headers: Any = ()
+        self.task: asyncio.Task[None] | None = None
 
     @property
     def path(self) -> str:

@@ -9,6 +9,7 @@ import asyncio
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
+from supervisor.protocols import IN_FLIGHT
 from supervisor.workers import response
 from supervisor.workers.journal import Exchange
 from supervisor.workers.response import Head, InvalidResponse, head_of
@@ -41,7 +42,6 @@ class Request(Exchange):
         "left",
         "more_body",
         "old",
-        "task",
     )
 
     def __init__(
@@ -117,12 +117,15 @@ class Request(Exchange):
             if not self.complete and not self.disconnected:
                 self._unfinished()
         finally:
-            if self.task is not None:
-                shared.tasks.discard(self.task)
-                self.task = None
+            self.task = None
             if not self.complete:
                 self._finish()
-            shared.ended(self)
+            # As `Shared.ended`.
+            live = shared.live
+            live.discard(self)
+            shared.counters[IN_FLIGHT] = len(live)
+            if shared.draining:
+                shared.changed.set()
 
     def _failed(self, error: BaseException) -> None:
         shared = self.connection.shared
@@ -240,9 +243,9 @@ class Request(Exchange):
         protocol = self.connection
         shared = protocol.shared
         bodiless = self.method == "HEAD" or status in (204, 304)
-        if head.plain and self.keep_alive and not (bodiless or self.old or self.expects_continue or shared.draining):
+        if head.plain and not (bodiless or self.old or self.expects_continue or shared.draining):
             self.left = head.length or 0
-            self.head = b"".join((line, shared.default_head, head.plain))
+            self.head = b"".join((line, shared.default_head, head.plain if self.keep_alive else head.closing))
         else:
             self._start_in_detail(status, line, head, bodiless=bodiless)
         self.status = int(status)
@@ -283,6 +286,12 @@ class Request(Exchange):
 
     def _continue(self, body: bytes, more: bool) -> None:
         size = len(body)
+        if size == self.left and self.head is not None and not (more or self.chunked or self.close_delimited):
+            # All of the response is here, as with most.
+            self.sent = size
+            self._write(body)
+            self._finish()
+            return
         if self.left < 0:
             body = b""
         elif self.chunked:
@@ -300,19 +309,24 @@ class Request(Exchange):
                     raise InvalidResponse("the response's body is shorter than its content-length")
                 self.left -= size
             self.sent += size
-        transport = self.connection.transport
-        head, self.head = self.head, None
-        if not transport.is_closing():
-            if head is None:
-                if body:
-                    transport.write(body)
-            elif len(body) <= JOIN_LIMIT:
-                transport.write(head + body)
-            else:
-                transport.write(head)
-                transport.write(body)
+        self._write(body)
         if not more:
             self._finish()
+
+    def _write(self, body: bytes) -> None:
+        """Write a piece of the body as it is on the wire, behind the head that waits for it."""
+        transport = self.connection.transport
+        head, self.head = self.head, None
+        if transport.is_closing():
+            return
+        if head is None:
+            if body:
+                transport.write(body)
+        elif len(body) <= JOIN_LIMIT:
+            transport.write(head + body)
+        else:
+            transport.write(head)
+            transport.write(body)
 
     def flush_head(self) -> None:
         """Write a head that waits for its first piece of body."""

@@ -76,7 +76,7 @@ def encode_field(name: Any, value: Any) -> tuple[bytes, int]:
 class Head:
     """A response's head as the application gave it: encoded lines, and what they say about the framing."""
 
-    __slots__ = ("chunked", "close", "kinds", "known", "length", "lines", "plain")
+    __slots__ = ("chunked", "close", "closing", "kinds", "known", "length", "lines", "plain")
 
     def __init__(self, headers: Iterable[Iterable[bytes]]) -> None:
         lines: list[bytes] = []
@@ -97,13 +97,17 @@ class Head:
                     continue
             lines.append(line)
         self.lines = b"".join(lines)
-        self.plain = self._plain()
+        self.plain, self.closing = self._whole()
 
-    def _plain(self) -> bytes:
-        """All behind the default fields, the empty line included, where only the connection's end can change it."""
+    def _whole(self) -> tuple[bytes, bytes]:
+        """All behind the default fields, the empty line included, if the connection stays and if it closes.
+
+        Both are empty where more than that has to be decided.
+        """
         if self.length is None or self.chunked or self.close or self.kinds & (DATE | SERVER):
-            return b""
-        return b"%bcontent-length: %d\r\n\r\n" % (self.lines, self.length)
+            return b"", b""
+        fields = b"%bcontent-length: %d\r\n" % (self.lines, self.length)
+        return fields + b"\r\n", fields + CONNECTION_CLOSE + b"\r\n"
 
     def _note(self, kind: int, value: bytes) -> None:
         self.kinds |= kind

@@ -94,7 +94,6 @@ class Shared:
         self.changed = asyncio.Event()
 
         self.connections: set[Connection] = set()
-        self.tasks: set[asyncio.Task[None]] = set()
         self.live: set[Exchange] = set()
         self.heads: list[Request] = []
         self.other_connections: Callable[[], int] = lambda: 0
@@ -133,6 +132,11 @@ class Shared:
         heads, self.heads = self.heads, []
         for request in heads:
             request.flush_head()
+
+    @property
+    def tasks(self) -> set[asyncio.Task[None]]:
+        """Those of our own requests: nothing else keeps them, and the loop does not."""
+        return {request.task for request in self.live if request.task is not None}
 
     @property
     def busy(self) -> bool:
