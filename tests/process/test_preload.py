@@ -88,13 +88,22 @@ def test_an_added_worker_runs_the_generation_that_serves(service: StartService) 
 
 
 def test_the_heap_is_frozen_in_the_loader_and_collected_in_the_worker(service: StartService) -> None:
+    """And collected during the import, as anywhere else: garbage that waits leaves holes between what is shared."""
     site = service()
     gc_state = "import gc; note('gc', frozen=gc.get_freeze_count(), enabled=gc.isenabled())"
-    site.deploy("1", startup=gc_state)
+    site.deploy("1", at_import=gc_state, startup=gc_state)
     site.start("--preload").wait_serving(1)
-    state = site.events("gc")[0]
-    assert state["enabled"]
-    assert state["frozen"] > 1000
+    at_import, at_startup = site.events("gc")
+    assert at_import["enabled"]
+    assert at_startup["enabled"]
+    assert at_startup["frozen"] > 1000
+
+
+def test_an_import_that_switches_the_collector_off_has_its_way(service: StartService) -> None:
+    site = service()
+    site.deploy("1", at_import="import gc; gc.disable()", startup="note('gc', enabled=gc.isenabled())")
+    site.start("--preload").wait_serving(1)
+    assert not site.events("gc")[0]["enabled"]
 
 
 def test_what_the_import_left_behind_is_named(service: StartService) -> None:

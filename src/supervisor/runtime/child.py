@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import faulthandler
-import gc
 import os
 import pickle
 import random
@@ -108,7 +107,6 @@ def _live(inherited: Inheritance, message: Message) -> int:
     dump_fd = row.dump_fd()
     faulthandler.enable(file=dump_fd)
     faulthandler.register(DUMP_SIGNAL, file=dump_fd, all_threads=True)
-    gc.enable()
     random.seed()
     number = message.integer("worker")
     titles.set_title("worker", settings.proc_name, str(number))
