@@ -141,6 +141,9 @@ class WorkerLike(Protocol):
 
 
 class WorkerFactory(Protocol):
-    """A worker class, found by name, by path or as an entry point of the group ``supervisor.workers``."""
+    """A worker class, found by name, by path or as an entry point of the group ``supervisor.workers``.
+
+    If it has a class method ``load_ahead(settings)``, the loader calls it before it forks the first worker.
+    """
 
     def __call__(self, context: WorkerContext) -> WorkerLike: ...

@@ -106,6 +106,34 @@ def test_an_import_that_switches_the_collector_off_has_its_way(service: StartSer
     assert not site.events("gc")[0]["enabled"]
 
 
+WEBSOCKET = (
+    b"GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        (),
+        ("--asgi-loop", "asyncio"),
+        ("--worker-class", "supervisor.workers.uvicorn.UvicornH11Worker"),
+    ],
+)
+def test_a_worker_imports_nothing(service: StartService, options: tuple[str, ...]) -> None:
+    """What every worker needs is imported in the loader, once, and in memory that all of them share."""
+    site = service()
+    imported = "note('imported', modules=sorted(set(sys.modules) - before))"
+    site.deploy("1", at_import="before = set(sys.modules)", startup=imported, shutdown=imported)
+    site.start("--preload", "--workers", "1", *options).wait_serving(1)
+    assert site.get().status == 200
+    with site.connect() as client:
+        client.sendall(WEBSOCKET)
+        assert client.recv(1000).startswith(b"HTTP/1.1 101 ")
+    site.stop()
+    assert [event["modules"] for event in site.events("imported")] == [[], []]
+
+
 def test_what_the_import_left_behind_is_named(service: StartService) -> None:
     """Threads do not survive a fork; connections are shared by all workers: both are reported, neither is fatal."""
     site = service()

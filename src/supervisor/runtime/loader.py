@@ -126,6 +126,9 @@ class Loader:
         # Again, after the arbiter: ``chdir`` may be a link that points somewhere else since.
         Environment().apply(self._settings)
         self._worker_class = resolve(self._settings.worker_class)
+        # One that is not derived from ours need not have it.
+        if load_ahead := getattr(self._worker_class, "load_ahead", None):
+            load_ahead(self._settings)
         if not self._settings.preload_app:
             gc.freeze()
             return []
@@ -134,9 +137,9 @@ class Loader:
         self._load_app = lambda: app
         self._sources = sources.digests(modules)
         # What survives this collection is what the workers will share. Frozen objects are not visited by their
-        # collectors, whose marks would otherwise copy every page (gc.freeze was made for this). The collector ran during
-        # the import too: garbage that waits for this one leaves holes between what stays, so that it is spread over
-        # more pages, and the workers copy more of them.
+        # collectors, whose marks would otherwise copy every page (gc.freeze was made for this). The collector runs
+        # during the import too: garbage that waits for this one leaves holes between what stays, so that it is spread
+        # over more pages, and the workers copy more of them.
         gc.collect()
         gc.freeze()
         # Had the import it ignored, nobody could be waited for.

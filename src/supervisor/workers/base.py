@@ -124,6 +124,13 @@ class Worker:
 
     # -- to be overridden
 
+    @classmethod
+    def load_ahead(cls, settings: Any) -> None:
+        """Import what each worker of this class will need. Called in the loader, from which they are forked.
+
+        What is imported here is shared by all workers, and is there when one begins. The application is not.
+        """
+
     def serve(self) -> int:
         """Serve until told to stop, and return the exit code. The application is in ``wsgi``.
 

@@ -21,6 +21,7 @@ against the oldest and the newest supported release:
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import importlib.util
 from collections.abc import Callable
 from typing import Any
@@ -42,6 +43,7 @@ __all__ = [
     "custom_loop",
     "draining_websocket",
     "load",
+    "load_ahead",
     "loop_factory",
     "websocket_name",
 ]
@@ -83,6 +85,18 @@ def load(config: Config) -> None:
     """Load ``config``, whose ``app`` is an object. Raises what the application's factory or the settings raise."""
     if not config.loaded:
         config.load()
+
+
+def load_ahead(loop: Any, ws: Any, lifespan: Any) -> None:
+    """Import what `loop_factory` and `load` will, given the same names. Where they will fail, nothing is said here."""
+    with contextlib.suppress(Exception):
+        if isinstance(loop, str):
+            loop_factory(loop)
+        load(Config(_no_application, http=asyncio.Protocol, ws=ws, lifespan=lifespan, log_config=None))
+
+
+async def _no_application(_scope: Any, _receive: Any, _send: Any) -> None:
+    """What a `Config` is loaded with that serves nothing."""
 
 
 def abandon(send: Any) -> None:

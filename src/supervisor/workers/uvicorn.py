@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import importlib
 import importlib.util
 import signal
 from collections.abc import Callable
@@ -60,13 +61,8 @@ class UvicornWorker(Worker):
             "backlog": settings.backlog,
             **self.CONFIG_KWARGS,
         }
-        if arguments["loop"] == "auto":
-            arguments["loop"] = settings.asgi_loop
+        arguments |= self._parts(settings)
         self.loop_name: Any = arguments["loop"]
-        if arguments["ws"] == "auto":
-            arguments["ws"] = engine.websocket_name()
-        if arguments["http"] == "auto":
-            arguments["http"] = "httptools" if importlib.util.find_spec("httptools") else "h11"
         self._trusts_proxies = bool(arguments["proxy_headers"])
         # Trust in proxies is our own: decided once per connection, and for all protocols alike.
         arguments["proxy_headers"] = False
@@ -78,6 +74,26 @@ class UvicornWorker(Worker):
         self.config = engine.Config(**arguments)
         self.shared: Shared | None = None
         self._server: Server | None = None
+
+    @classmethod
+    def _parts(cls, settings: Any) -> dict[str, Any]:
+        """The arguments ``loop``, ``http`` and ``ws`` with what "auto" stands for."""
+        parts = {name: cls.CONFIG_KWARGS.get(name, "auto") for name in ("loop", "http", "ws")}
+        if parts["loop"] == "auto":
+            parts["loop"] = settings.asgi_loop
+        if parts["http"] == "auto":
+            parts["http"] = "httptools" if importlib.util.find_spec("httptools") else "h11"
+        if parts["ws"] == "auto":
+            parts["ws"] = engine.websocket_name()
+        return parts
+
+    @classmethod
+    def load_ahead(cls, settings: Any) -> None:
+        """Import the event loop and the protocols."""
+        parts = cls._parts(settings)
+        if parts["http"] == "h11":
+            importlib.import_module("supervisor.workers.h11")
+        engine.load_ahead(parts["loop"], parts["ws"], cls.CONFIG_KWARGS.get("lifespan", settings.asgi_lifespan))
 
     def load_wsgi(self) -> None:
         super().load_wsgi()
