@@ -79,6 +79,8 @@ class Loader:
 
     def run(self) -> NoReturn:
         """Load, then fork until the arbiter is gone. Never returns."""
+        # What is the arbiter's stays shared with it: a collection would copy it, and frees nothing of it here.
+        gc.freeze()
         for number in IGNORED_SIGNALS:
             # A handler, not SIG_IGN: what is ignored would stay ignored in programs that the application starts.
             signal.signal(number, _take_no_notice)
