@@ -307,3 +307,8 @@ async def test_h11_hands_websockets_to_the_class_of_the_config() -> None:
     assert transport.written.startswith(b"HTTP/1.1 101 ")
     transport.protocol.connection_lost(None)
     await settle()
+
+
+def test_what_cannot_be_loaded_ahead_is_left_to_the_worker() -> None:
+    """Which tells of it when it comes to the same, in the words that its own failures have."""
+    engine.load_ahead("auto", "no.such.module:Protocol", "auto")
