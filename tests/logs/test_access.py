@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.errors import ConfigError
-from supervisor.logs.access import ATOMS, AccessLog, Atoms, compile_format, escape
+from supervisor.logs.access import AccessLog
+from supervisor.logs.format import ATOMS, Atoms, compile_format, escape
 from supervisor.logs.setup import LogFile, QuietStreamHandler
 
 
