@@ -6,6 +6,7 @@ import base64
 import io
 import logging
 import os
+import select
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from supervisor.errors import ConfigError
-from supervisor.logs.access import AccessLog
+from supervisor.logs.access import GATHERING, MOST_LINES, AccessLog, _whole_lines
 from supervisor.logs.format import ATOMS, Atoms, compile_format, escape
 from supervisor.logs.setup import LogFile, QuietStreamHandler
 
@@ -160,18 +161,61 @@ def one() -> Iterator[OneHandler]:
         handler.close()
 
 
-def test_lines_are_gathered_and_written_at_once(one: OneHandler, tmp_path: Path) -> None:
+def test_lines_are_gathered_and_written_together(one: OneHandler, tmp_path: Path) -> None:
     file = tmp_path / "access.log"
-    scheduled: list[Callable[[], None]] = []
-    log = AccessLog(one.with_file(file), "%(m)s %(s)s", scheduled.append)
+    calls: list[tuple[float, Callable[[], None]]] = []
+    log = AccessLog(one.with_file(file), "%(m)s %(s)s", lambda *call: calls.append(call))
     for status in (200, 201):
         log.log(make_record(status=status))
     assert file.read_text() == ""
-    (flush,) = scheduled
+    ((delay, flush),) = calls
+    assert delay == GATHERING
     flush()
     assert file.read_text() == "GET 200\nGET 201\n"
     flush()
     assert file.read_text() == "GET 200\nGET 201\n"
+
+
+def test_many_lines_wait_for_no_others(one: OneHandler, tmp_path: Path) -> None:
+    file = tmp_path / "access.log"
+    log = AccessLog(one.with_file(file), "%(s)s", lambda *_: None)
+    for _ in range(MOST_LINES + 1):
+        log.log(make_record())
+    assert file.read_text() == "200\n" * MOST_LINES
+
+
+def test_into_a_pipe_lines_go_whole_though_others_write_too(one: OneHandler) -> None:
+    reading, writing = os.pipe()
+    os.set_blocking(reading, False)
+    sizes = []
+    written = os.write
+
+    def write(descriptor: int, data: bytes) -> int:
+        sizes.append(len(data))
+        written(descriptor, b"[other]\n")
+        return written(descriptor, data)
+
+    with open(writing, "w") as stream, pytest.MonkeyPatch.context() as patch:
+        log = AccessLog(one.with_handler(QuietStreamHandler(stream)), "%(r)s", lambda *_: None)
+        for number in range(200):
+            log.log(make_record(target=f"/{number}-" + "x" * (number % 97)))
+        patch.setattr(os, "write", write)
+        log.flush()
+    assert max(sizes) <= select.PIPE_BUF
+    lines = os.read(reading, 1 << 20).decode().splitlines()
+    os.close(reading)
+    assert [line for line in lines if line != "[other]"] == [
+        f"GET /{number}-{'x' * (number % 97)} HTTP/1.1" for number in range(200)
+    ]
+
+
+@given(st.lists(st.text("ab", max_size=12), min_size=1), st.integers(1, 30))
+def test_pieces_are_whole_lines(lines: list[str], most: int) -> None:
+    pieces = list(_whole_lines(lines, most))
+    assert b"".join(pieces).decode() == "".join(f"{line}\n" for line in lines)
+    for piece in pieces:
+        assert piece.endswith(b"\n")
+        assert len(piece) <= most or piece.count(b"\n") == 1
 
 
 def test_without_a_loop_lines_are_written_at_once(one: OneHandler, tmp_path: Path) -> None:

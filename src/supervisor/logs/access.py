@@ -4,33 +4,41 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
-from typing import Any
+import select
+import stat
+from collections.abc import Callable, Iterator
+from typing import Any, Final
 
 from supervisor.logs.format import Atoms, compile_format
 from supervisor.logs.record import Record
 from supervisor.logs.setup import LogFile, QuietStreamHandler
 
+GATHERING: Final = 0.005
+"""Seconds that a line may wait for others, to be written with them."""
+
+MOST_LINES: Final = 256
+"""So many lines wait for no others."""
+
 
 class AccessLog:
     """Writes finished requests to the logger ``gunicorn.access``.
 
-    With the handler of the setting ``accesslog`` alone, lines are gathered and written with one system call when
-    ``schedule`` calls back (an event loop's ``call_soon``), or at once without one. With handlers of a logging
-    configuration each record goes through the logging module, its atoms in ``record.args`` as with gunicorn. Nothing
-    that goes wrong with writing reaches the request.
+    With the handler of the setting ``accesslog`` alone, lines are gathered and written with one system call,
+    `GATHERING` after the first of them: ``call_later`` is an event loop's. Without one, each is written at once. With
+    handlers of a logging configuration each record goes through the logging module, its atoms in ``record.args`` as
+    with gunicorn. Nothing that goes wrong with writing reaches the request.
     """
 
     def __init__(
         self,
         logger: logging.Logger,
         access_log_format: str,
-        schedule: Callable[[Callable[[], None]], object] | None = None,
+        call_later: Callable[[float, Callable[[], None]], object] | None = None,
     ) -> None:
         self._logger = logger
         self._format = access_log_format
         self._render = compile_format(access_log_format)
-        self._schedule = schedule
+        self._call_later = call_later
         self._lines: list[str] = []
         self._handler = self._own_handler()
 
@@ -52,26 +60,29 @@ class AccessLog:
         except Exception as error:
             logging.getLogger("gunicorn.error").error("the access log failed", exc_info=error)
             return
-        if self._schedule is None:
+        waiting = len(self._lines)
+        if self._call_later is None or waiting >= MOST_LINES:
             self.flush()
-        elif len(self._lines) == 1:
-            self._schedule(self.flush)
+        elif waiting == 1:
+            self._call_later(GATHERING, self.flush)
 
     def flush(self) -> None:
         """Write what was gathered. Never raises; lines that cannot be written (a full disk, a closed pipe) are lost."""
         if not self._lines or self._handler is None:
             return
         lines, self._lines = self._lines, []
-        data = ("\n".join(lines) + "\n").encode("utf-8", "backslashreplace")
         stream: Any = self._handler.stream
         try:
             descriptor = stream.fileno()
+            pieces = _whole_lines(lines, most=select.PIPE_BUF if _is_pipe(descriptor) else None)
         except (OSError, ValueError, AttributeError):
-            self._write_to_object(stream, data)
+            self._write_to_object(stream, _encoded(lines))
             return
         try:
-            while data:
-                data = data[os.write(descriptor, data) :]
+            for piece in pieces:
+                data = piece
+                while data:
+                    data = data[os.write(descriptor, data) :]
         except OSError:
             return
 
@@ -83,3 +94,26 @@ class AccessLog:
             stream.flush()
         except (OSError, ValueError, AttributeError):
             return
+
+
+def _encoded(lines: list[str]) -> bytes:
+    return ("\n".join(lines) + "\n").encode("utf-8", "backslashreplace")
+
+
+def _is_pipe(descriptor: int) -> bool:
+    return stat.S_ISFIFO(os.fstat(descriptor).st_mode)
+
+
+def _whole_lines(lines: list[str], most: int | None) -> Iterator[bytes]:
+    """The lines in pieces of at most so many bytes, each of them whole.
+
+    What is appended to a file stays together. Into a pipe, other workers may write in the middle of anything longer
+    than ``PIPE_BUF`` (pipe(7)): a longer line is on its own.
+    """
+    data = _encoded(lines)
+    while most is not None and len(data) > most:
+        end = data.rfind(b"\n", 0, most) + 1 or data.find(b"\n") + 1
+        yield data[:end]
+        data = data[end:]
+    if data:
+        yield data

@@ -121,7 +121,7 @@ class UvicornWorker(Worker):
         config, settings, context = self.config, self.cfg, self.context
         access = None
         if context.access_log.handlers or (context.access_log.propagate and context.access_log.hasHandlers()):
-            access = AccessLog(context.access_log, settings.access_log_format, loop.call_soon)
+            access = AccessLog(context.access_log, settings.access_log_format, loop.call_later)
         forwarded = None
         if self._trusts_proxies:
             forwarded = Forwarded(config.forwarded_allow_ips, settings.secure_scheme_headers)
