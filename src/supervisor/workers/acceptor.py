@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from supervisor.protocols import Siblings
-from supervisor.workers.fairness import PAUSE, Fairness
+from supervisor.workers.fairness import PAUSE, RUSH, Fairness
 
 RETRY: Final = 1.0
 """Seconds until the next try where connections cannot be accepted."""
@@ -103,6 +103,8 @@ class Acceptor:
         self._made = made
         if self._servers:
             return
+        if self._lost >= RUSH:
+            self._begin_rush()
         self._tell()
         if self._left and not self._fairness.ahead(self._connections):
             for listener in list(self._left):
@@ -147,13 +149,16 @@ class Acceptor:
 
     def review(self) -> None:
         """Look at how many connections were lost since the last time. To be called once a second."""
-        lost, self._lost = self._lost, 0
-        rush = self._may_rush and self._fairness.rush(self._connections, lost)
-        if rush and self._accepting and not self._servers and self._turning is None:
-            self._turning = self._loop.create_task(self._let_loop_accept())
-        elif self._servers and not rush:
+        if self._servers and not self._fairness.rush(self._connections, self._lost):
             self._accept_in_turn()
+        self._lost = 0
         self._tell()
+
+    def _begin_rush(self) -> None:
+        if not (self._may_rush and self._accepting) or self._turning is not None:
+            return
+        if self._fairness.rush(self._connections, self._lost):
+            self._turning = self._loop.create_task(self._let_loop_accept())
 
     async def _let_loop_accept(self) -> None:
         servers: list[asyncio.AbstractServer] = []
