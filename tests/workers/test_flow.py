@@ -168,7 +168,7 @@ def test_an_application_that_does_not_read_stops_the_client(run: Callable[[Await
             feeding = asyncio.ensure_future(feed())
             assert await come_to_rest(lambda: sent) < LARGE // 2
             (protocol,) = await connections(shared)
-            assert len(protocol.current.body) < 2 * MEGABYTE
+            assert protocol.current.held < 2 * MEGABYTE
             gate.set()
             assert (await receive_all(client)).endswith(b"\r\n\r\n%d" % LARGE)
             await feeding
@@ -233,7 +233,7 @@ def test_a_last_response_is_not_reset_away_by_what_was_never_read(run: Callable[
         async with connected(last) as (client, shared):
             await loop.sock_sendall(client, post(BODY_HIGH_WATER + 1) + b"x" * BODY_HIGH_WATER)
             (protocol,) = await connections(shared)
-            await until(lambda: protocol.current is not None and len(protocol.current.body) == BODY_HIGH_WATER)
+            await until(lambda: protocol.current is not None and protocol.current.held == BODY_HIGH_WATER)
             assert not protocol.read_paused
             # One byte more is too much to read on, and it is the body's last.
             await loop.sock_sendall(client, b"x")

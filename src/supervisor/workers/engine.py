@@ -125,6 +125,8 @@ class LingeringTransport:
         self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop, lingers: Callable[[], bool]
     ) -> None:
         self.plain = transport
+        # Looked up once, since it is called for each message.
+        self.write = transport.write
         self._loop = loop
         self._lingers = lingers
         self._timer: asyncio.TimerHandle | None = None

@@ -31,13 +31,14 @@ class Instrumented:
         if scope["type"] == "websocket":
             watched: _Watched = _WatchedSocket(scope, receive, send, shared)
         else:
-            watched = _WatchedRequest(scope, receive, send, shared)
+            watched = request = _WatchedRequest(scope, receive, send, shared)
+            receive = request.receive
         app = unavailable if shared.busy and scope["type"] == "http" else self.app
         shared.started(watched)
         if shared.hooks is not None:
             shared.hooks.before(watched)
         try:
-            result = await app(scope, watched.receive, watched.send)
+            result = await app(scope, receive, watched.send)
             if shared.told.is_set():
                 await watched.end_stream()
             return result
@@ -65,9 +66,6 @@ class _Watched(Exchange):
         self.shared = shared
         self.finished = False
         self.more_body = True
-
-    async def receive(self) -> Any:
-        return await self.raw_receive()
 
     async def send(self, message: dict[str, Any]) -> None:
         await self.raw_send(message)

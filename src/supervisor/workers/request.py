@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 # Above this much unread body the connection stops reading.
 BODY_HIGH_WATER: Final = 65536
+# So many pieces of a body are kept as they came: small ones take more memory than what is in them.
+MOST_PIECES: Final = 256
 # A body up to this size is joined with the head before it is written.
 JOIN_LIMIT: Final = 65536
 
@@ -28,7 +30,6 @@ class Request(Exchange):
 
     __slots__ = (
         "app",
-        "body",
         "chunked",
         "close_delimited",
         "complete",
@@ -38,10 +39,12 @@ class Request(Exchange):
         "event",
         "expects_continue",
         "head",
+        "held",
         "keep_alive",
         "left",
         "more_body",
         "old",
+        "pieces",
     )
 
     def __init__(
@@ -64,7 +67,8 @@ class Request(Exchange):
         self.keep_alive = keep_alive
         self.expects_continue = expects
         # The request's body.
-        self.body: bytes | bytearray = b""
+        self.pieces: list[bytes] = []
+        self.held = 0
         self.more_body = True
         self.delivered = False
         self.event: asyncio.Event | None = None
@@ -80,14 +84,11 @@ class Request(Exchange):
 
     def feed(self, data: bytes) -> None:
         """Take a piece of the body."""
-        body = self.body
-        if not body:
-            self.body = data
-        elif isinstance(body, bytearray):
-            body += data
-        else:
-            self.body = bytearray(body) + data
-        if len(self.body) > BODY_HIGH_WATER:
+        self.pieces.append(data)
+        self.held += len(data)
+        if len(self.pieces) > MOST_PIECES:
+            self.pieces = [b"".join(self.pieces)]
+        if self.held > BODY_HIGH_WATER:
             self.connection.pause_reading()
         if self.event is not None:
             self.event.set()
@@ -191,13 +192,13 @@ class Request(Exchange):
         """The ASGI ``receive`` of this request."""
         if self.expects_continue:
             self.expects_continue = False
-            if self.status == 0 and self.more_body and not self.body:
+            if self.status == 0 and self.more_body and not self.held:
                 self.connection.write(response.CONTINUE)
         told = self.connection.shared.told
         while True:
             if self.disconnected or self.complete:
                 return {"type": "http.disconnect"}
-            if self.body or not (self.more_body or self.delivered):
+            if self.held or not (self.more_body or self.delivered):
                 break
             if told.is_set() and not self.more_body:
                 return {"type": "http.disconnect"}
@@ -209,7 +210,9 @@ class Request(Exchange):
                 self.event = asyncio.Event()
             self.event.clear()
             await self.event.wait()
-        body, self.body = bytes(self.body), b""
+        body = b"".join(self.pieces)
+        self.pieces.clear()
+        self.held = 0
         self.delivered = not self.more_body
         if self.connection.read_paused:
             self.connection.resume_reading()
@@ -348,7 +351,8 @@ class Request(Exchange):
                     shared.access.log(self)
                 if shared.hooks is not None:
                     shared.hooks.after(self)
-        self.body = b""
+        self.pieces.clear()
+        self.held = 0
         if self.event is not None:
             self.event.set()
         self.connection.request_done(self)
