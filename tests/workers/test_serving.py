@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import socket
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import pytest
@@ -34,3 +36,17 @@ def test_answers_on_a_kept_connection(start_worker: StartWorker, options: dict[s
     worker.wait_for(lambda: worker.row.connections == 0)
     lines = worker.wait_for(lambda: [*worker.access_log.read_text().splitlines()])
     assert '"GET /0 HTTP/1.1" 200 2' in lines[0]
+
+
+@pytest.mark.parametrize("options", CLASSES)
+def test_the_date_is_right_though_nobody_was_there_for_a_while(
+    start_worker: StartWorker, options: dict[str, Any]
+) -> None:
+    worker = start_worker(app, **options)
+    begun = worker.row.last_beat
+    worker.wait_for(lambda: worker.row.last_beat > begun + 3)
+    asked = datetime.now(UTC).replace(microsecond=0)
+    with worker.connect() as client:
+        client.sendall(request("/"))
+        answer = Reader(client).answer()
+    assert asked <= parsedate_to_datetime(answer.headers["date"]) <= datetime.now(UTC)

@@ -58,6 +58,7 @@ class Server:
         self._recycling = Recycling(worker.cfg, self.log)
         self._timer: asyncio.TimerHandle | None = None
         self._next_sweep = 0.0
+        self._headers_are_old = False
         self._arbiter_gone = False
         timeout = worker.timeout
         self._interval = min(TICK, timeout / 4) if timeout else TICK
@@ -69,14 +70,18 @@ class Server:
         now = self.loop.time()
         if now >= self._next_sweep:
             self._next_sweep = now + TICK
-            self._refresh_headers()
-            self._sweep(now)
+            if self.shared.connections or self.state.connections:
+                self._refresh_headers()
+                self._sweep(now)
+            else:
+                self._headers_are_old = True
             self._recycle(now)
             if self._acceptor is not None:
                 self._acceptor.review()
         self._timer = self.loop.call_later(self._interval, self._tick)
 
     def _refresh_headers(self) -> None:
+        self._headers_are_old = False
         self.shared.refresh_date()
         self.state.default_headers = self.shared.default_headers
 
@@ -239,6 +244,8 @@ class Server:
         self._refresh_headers()
 
     def _make_protocol(self) -> Any:
+        if self._headers_are_old:
+            self._refresh_headers()
         if self.http == "httptools":
             protocol: Any = HttpProtocol(self.shared, self.loop)
         else:
