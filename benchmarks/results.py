@@ -80,13 +80,13 @@ class Results:
         """Those that were measured, in their order."""
         return list(dict.fromkeys(sample.server for sample in self.samples if sample.measure == measure))
 
-    def faults(self) -> list[str]:
-        """A line for each run in which something went wrong."""
+    def faults(self, server: str = "") -> list[str]:
+        """A line for each run in which something went wrong, of all servers or of one."""
         return [
             f"{sample.measure}, {sample.server}, round {sample.round}: "
             + ", ".join(f"{count} × {kind}" for kind, count in sample.errors.items())
             for sample in self.samples
-            if sample.errors
+            if sample.errors and server in ("", sample.server)
         ]
 
     def _of(self, measure: str, server: str) -> Iterator[Sample]:

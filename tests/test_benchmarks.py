@@ -282,6 +282,7 @@ def test_a_server_that_fails_does_not_end_the_run(tmp_path: Path, capsys: pytest
         f"steady, {OURS}, round 1: 1 × read",
         f"steady, {BASELINE}, round 1: 1 × failed run",
     ]
+    assert results.faults(OURS) == [f"steady, {OURS}, round 1: 1 × read"]
     assert results.samples[1].remark == "TimeoutError: does not serve:"
     assert "[2/2" in capsys.readouterr().err
     assert sorted(each.name for each in (tmp_path / "out").iterdir()) == ["results.json", "results.md"]

@@ -7,6 +7,7 @@ import re
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -155,3 +156,13 @@ def test_random_numbers_differ_between_workers(service: StartService, preload: b
     site.deploy("1", at_import="import random", startup="note('random', number=random.random())")
     site.start("--workers", "3", *(["--preload"] if preload else [])).wait_serving(3)
     assert len({event["number"] for event in site.events("random")}) == 3
+
+
+def test_what_the_arbiter_takes_for_itself(service: StartService, measured: Callable[[str], None]) -> None:
+    """It is shown, not judged: it depends on the machine. What the arbiter may import, ``tests/test_imports.py`` says."""
+    site = service().start("--workers", "2", "--preload")
+    site.wait_serving(2)
+    rollup = Path(f"/proc/{site.pid}/smaps_rollup").read_text()
+    kib = {name: int(size) for name, size in re.findall(r"^(\w+): +(\d+) kB$", rollup, re.MULTILINE)}
+    assert kib["Pss"] > 0
+    measured(f"the arbiter: {kib['Pss'] / 1024:.1f} MiB PSS, {kib['Private_Dirty'] / 1024:.1f} MiB private")
