@@ -159,7 +159,7 @@ def test_random_numbers_differ_between_workers(service: StartService, preload: b
 
 
 def test_what_the_arbiter_takes_for_itself(service: StartService, measured: Callable[[str], None]) -> None:
-    """It is shown, not judged: it depends on the machine. What the arbiter may import, ``tests/test_imports.py`` says."""
+    """It is shown, not judged, since it depends on the machine. ``tests/test_imports.py`` says what may be imported."""
     site = service().start("--workers", "2", "--preload")
     site.wait_serving(2)
     rollup = Path(f"/proc/{site.pid}/smaps_rollup").read_text()
