@@ -238,7 +238,7 @@ def test_a_worker_that_does_not_leak_asks_for_nothing(start_worker: StartWorker)
     worker = start_worker(Leak(0), max_memory="100M", max_memory_interval=1, min_lifetime=1, max_lifetime=3)
     reason = worker.wait_for_word("retirement_wanted")[1]
     held.close()
-    assert reason == "max_lifetime: served for 3 s"
+    assert reason.startswith("max_lifetime: served for ")
     assert wishes(worker) == [reason]
 
 
