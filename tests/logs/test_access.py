@@ -108,6 +108,25 @@ def test_nothing_from_outside_breaks_a_line_or_a_field(target: str, value: bytes
     assert line.replace("\\\\", "").replace('\\"', "").count('"') == 8
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"client": ["192.0.2.7", 5000]},
+        {"headers": [[bytearray(b"X-Request-Id"), b"42"]]},
+        {"headers": [(b"x-request-id", bytearray(b"42"))]},
+        {"headers": [(b"x-request-id", "42")]},
+    ],
+)
+def test_what_an_application_has_made_of_its_scope_costs_no_line(changes: dict[str, Any]) -> None:
+    assert compile_format("%(h)s %({X-Request-Id}i)s")(make_record(**changes)) == "192.0.2.7 42"
+
+
+def test_a_scope_without_a_client() -> None:
+    record = make_record()
+    del record.scope["client"]
+    assert compile_format("%(h)s")(record) == "-"
+
+
 @given(st.text())
 def test_escape_leaves_ordinary_text_alone(text: str) -> None:
     if text.isascii() and text.isprintable() and not set(text) & {'"', "\\"}:

@@ -21,8 +21,6 @@ from typing import Any, Final
 from supervisor.errors import ConfigError
 from supervisor.logs.record import Record, environ_of
 
-Atom = Callable[[Record], Any]
-
 # Whoever reads the log must be able to trust its lines: nothing from outside ends a line, a field or an escape, or
 # controls a terminal.
 _UNSAFE = re.compile(r'[\x00-\x1f"\\\x7f-\x9f\u2028\u2029]')
@@ -44,11 +42,13 @@ def _escaped(match: re.Match[str]) -> str:
     return f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}"
 
 
-def _text(value: bytes | None) -> str:
+def _text(value: Any) -> str:
     """A header field's value, a dash where there is none."""
     if value is None:
         return "-"
-    return _known_text(value) if len(value) <= _REMEMBERED else escape(value.decode("latin-1"))
+    if type(value) is bytes and len(value) <= _REMEMBERED:
+        return _known_text(value)
+    return escape(value if isinstance(value, str) else bytes(value).decode("latin-1"))
 
 
 @functools.lru_cache(maxsize=1024)
@@ -56,9 +56,22 @@ def _known_text(value: bytes) -> str:
     return escape(value.decode("latin-1"))
 
 
-@functools.lru_cache(maxsize=1024)
 def _client(client: Any) -> str:
+    # One that an application has put there need not be hashable.
+    return _known_client(client) if type(client) is tuple else escape(str(client[0])) if client else "-"
+
+
+@functools.lru_cache(maxsize=1024)
+def _known_client(client: tuple[Any, ...]) -> str:
     return escape(str(client[0])) if client else "-"
+
+
+def _by_name(headers: Any) -> dict[Any, Any]:
+    """The request's header fields. The application may have made something else of them than it got."""
+    try:
+        return dict(headers)
+    except TypeError:
+        return {bytes(name).lower(): value for name, value in headers}
 
 
 def _user(value: bytes | None) -> str:
@@ -98,7 +111,7 @@ class _Clock:
 
 # What each atom is, in Python: of ``record``, its ``scope``, and ``headers``, those of the request by name.
 ATOMS: Final = {
-    "h": "client(scope['client'])",
+    "h": "client(scope.get('client'))",
     "l": "'-'",
     "u": "user(headers.get(b'authorization'))",
     "t": "clock()",
@@ -119,6 +132,7 @@ ATOMS: Final = {
     "p": "process",
 }
 _NAMES: Final = {
+    "by_name": _by_name,
     "client": _client,
     "clock": _Clock(),
     "escape": escape,
@@ -153,7 +167,7 @@ def _function(expressions: list[str]) -> Callable[[Record], tuple[Any, ...]]:
     code = [
         "def values(record):",
         "    scope = record.scope",
-        *(["    headers = dict(scope['headers'])"] if any("headers" in text for text in expressions) else []),
+        *(["    headers = by_name(scope['headers'])"] if any("headers" in text for text in expressions) else []),
         f"    return ({''.join(f'{text}, ' for text in expressions)})",
     ]
     names: dict[str, Any] = {**_NAMES, "process": f"<{os.getpid()}>"}
