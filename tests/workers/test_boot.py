@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import pytest
 
 from supervisor.errors import AppNotFound
+from supervisor.protocols import WorkerContext
 from supervisor.workers.uvicorn import UvicornWorker
 from tests.workers.apps import app, lifespan, reply
 from tests.workers.client import Reader, request
@@ -253,6 +254,25 @@ def test_config_kwargs_win_over_settings(start_worker: StartWorker) -> None:
     assert answer.body == b"/below asyncio.unix_events"
     assert answer.headers["x-mine"] == "yes"
     assert "server" not in answer.headers
+
+
+class CustomizedLater(UvicornWorker):
+    def __init__(self, context: WorkerContext) -> None:
+        self.CONFIG_KWARGS = {"loop": "asyncio"}  # type: ignore[misc]  # as users write it
+        super().__init__(context)
+
+
+def test_config_kwargs_may_be_the_objects_own(start_worker: StartWorker) -> None:
+    async def show(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan":
+            await lifespan(receive, send)
+        else:
+            await reply(send, type(asyncio.get_running_loop()).__module__.encode())
+
+    worker = start_worker(show, worker_class=CustomizedLater, asgi_loop="uvloop")
+    with worker.connect() as client:
+        client.sendall(request())
+        assert Reader(client).answer().body == b"asyncio.unix_events"
 
 
 def test_usr1_reopens_the_logs(start_worker: StartWorker) -> None:

@@ -89,7 +89,7 @@ def load(config: Config) -> None:
 
 def load_ahead(loop: Any, ws: Any, lifespan: Any) -> None:
     """Import what `loop_factory` and `load` will, given the same names. Where they will fail, nothing is said here."""
-    with contextlib.suppress(Exception):
+    with contextlib.suppress(Exception, SystemExit):
         if isinstance(loop, str):
             loop_factory(loop)
         load(Config(_no_application, http=asyncio.Protocol, ws=ws, lifespan=lifespan, log_config=None))

@@ -7,7 +7,7 @@ import functools
 import importlib
 import importlib.util
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 
 from supervisor.logs.access import AccessLog
@@ -61,7 +61,7 @@ class UvicornWorker(Worker):
             "backlog": settings.backlog,
             **self.CONFIG_KWARGS,
         }
-        arguments |= self._parts(settings)
+        arguments |= self._parts(arguments, settings)
         self.loop_name: Any = arguments["loop"]
         self._trusts_proxies = bool(arguments["proxy_headers"])
         # Trust in proxies is our own: decided once per connection, and for all protocols alike.
@@ -75,10 +75,10 @@ class UvicornWorker(Worker):
         self.shared: Shared | None = None
         self._server: Server | None = None
 
-    @classmethod
-    def _parts(cls, settings: Any) -> dict[str, Any]:
+    @staticmethod
+    def _parts(arguments: Mapping[str, Any], settings: Any) -> dict[str, Any]:
         """The arguments ``loop``, ``http`` and ``ws`` with what "auto" stands for."""
-        parts = {name: cls.CONFIG_KWARGS.get(name, "auto") for name in ("loop", "http", "ws")}
+        parts = {name: arguments.get(name, "auto") for name in ("loop", "http", "ws")}
         if parts["loop"] == "auto":
             parts["loop"] = settings.asgi_loop
         if parts["http"] == "auto":
@@ -90,7 +90,7 @@ class UvicornWorker(Worker):
     @classmethod
     def load_ahead(cls, settings: Any) -> None:
         """Import the event loop and the protocols."""
-        parts = cls._parts(settings)
+        parts = cls._parts(cls.CONFIG_KWARGS, settings)
         if parts["http"] == "h11":
             importlib.import_module("supervisor.workers.h11")
         engine.load_ahead(parts["loop"], parts["ws"], cls.CONFIG_KWARGS.get("lifespan", settings.asgi_lifespan))
