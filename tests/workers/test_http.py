@@ -356,6 +356,7 @@ async def test_keepalive_zero_closes() -> None:
         (sends(start(200, (b"content-length", b"1")), body(b"too long")), "longer than its content-length"),
         (sends(start(200, (b"content-length", b"9")), body(b"short")), "shorter than its content-length"),
         (sends(start(200, (b"content-length", b"x")), body(b"short")), "invalid content-length"),
+        (sends(start(200, (b"content-length", b"4")), body("text")), "can't concat str to bytes"),  # type: ignore[arg-type]  # the mistake
     ],
 )
 async def test_a_mistake_before_the_first_byte_is_500(app: Any, says: str, caplog: pytest.LogCaptureFixture) -> None:

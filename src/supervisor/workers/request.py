@@ -319,16 +319,17 @@ class Request(Exchange):
     def _write(self, body: bytes) -> None:
         """Write a piece of the body as it is on the wire, behind the head that waits for it."""
         transport = self.connection.transport
-        head, self.head = self.head, None
+        head = self.head
+        if head is not None and len(body) <= JOIN_LIMIT:
+            # Before anything is given away: what is no bytes is answered with 500.
+            head += body
+            body = b""
+        self.head = None
         if transport.is_closing():
             return
-        if head is None:
-            if body:
-                transport.write(body)
-        elif len(body) <= JOIN_LIMIT:
-            transport.write(head + body)
-        else:
+        if head is not None:
             transport.write(head)
+        if body:
             transport.write(body)
 
     def flush_head(self) -> None:
