@@ -7,7 +7,9 @@ import http.client
 import json
 import os
 import re
+import resource
 import signal
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 
@@ -218,3 +220,71 @@ def test_a_rush_is_served_as_it_comes_and_loses_nothing(service: StartService, b
         report = load.stop()
     assert {record.outcome for record in report.lost} <= {Outcome.REFUSED}, str(report)
     assert report.interleaved == []
+
+
+def leave_descriptors(site: Service, count: int) -> None:
+    """Let the one worker open only so many more files."""
+    (worker,) = site.workers()
+    limit = psutil.Process(worker).num_fds() + count
+    resource.prlimit(worker, resource.RLIMIT_NOFILE, (limit, limit))
+
+
+def test_without_descriptors_those_that_wait_are_taken_as_others_leave(service: StartService) -> None:
+    """As soon as they leave; and the log says it once a second, not each time."""
+    site = service()
+    site.start("--workers", "1", "--keep-alive", "60").wait_serving(1)
+    site.expect_error(r"connections cannot be accepted: Too many open files")
+    leave_descriptors(site, 20)
+    began = time.monotonic()
+    held = [site.connect() for _ in range(40)]
+    site.wait_log("connections cannot be accepted")
+    for _ in range(200):
+        held.pop(0).close()
+        held.append(site.connect())
+        time.sleep(0.005)
+    while held:
+        held.pop(0).close()
+    assert site.get().status == 200
+    said = site.log.count("connections cannot be accepted")
+    assert said <= 2 + time.monotonic() - began
+    site.stop()
+
+
+def test_a_rush_without_descriptors_loses_nothing(service: StartService) -> None:
+    """The loop's own server would accept connections only to close them."""
+    site = service()
+    site.start("--workers", "1", "--log-level", "debug", "--keep-alive", "60").wait_serving(1)
+    site.expect_error(r"connections cannot be accepted: Too many open files", sure=False)
+    target = Target(("127.0.0.1", site.port))
+    with Load(target, Traffic(900, keep_alive=False)) as load:
+        site.wait_until(lambda: rushing(site), "there is a rush")
+        leave_descriptors(site, 40)
+        held = []
+        for _ in range(60):
+            held.append(site.connect())
+            time.sleep(0.01)
+        site.wait_until(lambda: not rushing(site), "the rush is over for want of descriptors")
+        for connection in held:
+            connection.close()
+        load.cease()
+        report = load.stop()
+    assert report.lost == [], str(report)
+    site.stop()
+
+
+CUSTOM = """
+from supervisor.workers.uvicorn import UvicornWorker
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+class Custom(UvicornWorker):
+    CONFIG_KWARGS = {"http": HttpToolsProtocol}
+"""
+
+
+def test_connections_of_a_protocol_that_tells_nothing_are_shared(service: StartService) -> None:
+    site = service()
+    site.write("custom.py", CUSTOM)
+    start(site, "--worker-class", "custom:Custom")
+    with visitors(site) as guests:
+        assert_fair(guests, guests.arrive)
+    site.stop()

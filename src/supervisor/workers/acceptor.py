@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
+import resource
 import socket
 import ssl
 from collections.abc import Callable, Iterable
@@ -16,13 +18,17 @@ from supervisor.workers.fairness import PAUSE, RUSH, Fairness
 RETRY: Final = 1.0
 """Seconds until the next try where connections cannot be accepted."""
 
+PROBE: Final = 16
+"""So many more connections than ever before in a rush, and it is looked whether there are descriptors for others."""
+
 
 class Acceptor:
     """Accepts on listeners that all workers share, and hands each connection to a protocol of its own.
 
     One at a time, and not always at once: others may be free sooner, or have fewer, and what has not been taken is not
     lost if this process dies. The loop's own server would take what it can get, but does so at two thirds of the cost:
-    it is used in a rush, when so many connections come and go that none of them is worth waiting for.
+    it is used in a rush, when so many connections come and go that none of them is worth waiting for. And only while
+    there are plenty of descriptors: without one, libuv accepts connections only to close them, and says nothing.
 
     ``changed`` is called when a connection of `pending` has been made, or has failed.
     """
@@ -52,9 +58,13 @@ class Acceptor:
         self._made = 0
         self._opening = 0
         self._lost = 0
+        # Whether the last attempt to accept has failed, and until when that need not be said again.
+        self._full = False
+        self._quiet_until = 0.0
         # asyncio's server takes all it can get at once, and makes a task for each as we do.
         self._may_rush = tls is None and not isinstance(self._loop, asyncio.BaseEventLoop)
         self._servers: list[asyncio.AbstractServer] = []
+        self._probe_at = 0
         self._turning: asyncio.Task[None] | None = None
         self.pending: set[asyncio.Task[Any]] = set()
 
@@ -98,15 +108,20 @@ class Acceptor:
         """So many connections are made and not lost. To be called whenever that changes."""
         if made < self._made:
             self._lost += 1
+            self._full = False
         elif made > self._made and self._opening:
             self._opening -= 1
         self._made = made
         if self._servers:
+            if made >= self._probe_at:
+                self._probe_at = made + PROBE
+                if not self._has_descriptors():
+                    self._accept_in_turn()
             return
         if self._lost >= RUSH:
             self._begin_rush()
         self._tell()
-        if self._left and not self._fairness.ahead(self._connections):
+        if self._left and not self._full and not self._fairness.ahead(self._connections):
             for listener in list(self._left):
                 self._look_again(listener)
 
@@ -115,7 +130,7 @@ class Acceptor:
         return self._made + self._opening
 
     def _tell(self) -> None:
-        if self._accepting and not self._servers:
+        if self._accepting and not (self._servers or self._full):
             self._siblings.tell(self._connections)
 
     def _readable(self, listener: socket.socket) -> None:
@@ -149,7 +164,7 @@ class Acceptor:
 
     def review(self) -> None:
         """Look at how many connections were lost since the last time. To be called once a second."""
-        if self._servers and not self._fairness.rush(self._connections, self._lost):
+        if self._accepting and self._servers and not self._goes_on():
             self._accept_in_turn()
         self._lost = 0
         self._tell()
@@ -157,7 +172,9 @@ class Acceptor:
     def _begin_rush(self) -> None:
         if not (self._may_rush and self._accepting) or self._turning is not None:
             return
-        if self._fairness.rush(self._connections, self._lost):
+        if not self._has_descriptors():
+            self._lost = 0
+        elif self._fairness.rush(self._connections, self._lost):
             self._turning = self._loop.create_task(self._let_loop_accept())
 
     async def _let_loop_accept(self) -> None:
@@ -175,14 +192,29 @@ class Acceptor:
                 self._do_not_look(listener)
             self._siblings.leave()
             self._servers = servers
+            self._probe_at = 0
             self._log.debug("a rush of short connections: taking them as they come")
         finally:
             self._turning = None
+
+    def _goes_on(self) -> bool:
+        return self._fairness.rush(self._connections, self._lost) and self._has_descriptors()
+
+    def _has_descriptors(self) -> bool:
+        """Whether half of them are free: the lowest that is tells how many are not, at least."""
+        limit = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        try:
+            lowest = os.dup(self._listeners[0].fileno())
+        except OSError:
+            return False
+        os.close(lowest)
+        return limit == resource.RLIM_INFINITY or lowest < limit // 2
 
     def _accept_in_turn(self) -> None:
         self._log.debug("the rush is over: taking connections in turn")
         servers, self._servers = self._servers, []
         _close(servers)
+        self._lost = 0
         for listener in self._listeners:
             self._loop.add_reader(listener, self._readable, listener)
         self._tell()
@@ -191,11 +223,16 @@ class Acceptor:
 
     def _take(self, listener: socket.socket) -> None:
         if problem := self._take_queued(listener, limit=1):
-            self._log.error("connections cannot be accepted: %s; trying again in %g s", problem.strerror, RETRY)
+            now = self._loop.time()
+            if now >= self._quiet_until:
+                self._quiet_until = now + RETRY
+                self._log.error("connections cannot be accepted: %s; trying again in %g s", problem.strerror, RETRY)
+            self._full = True
             self._siblings.leave()
             self._leave(listener, RETRY, self._try_again)
 
     def _try_again(self, listener: socket.socket) -> None:
+        self._full = False
         self._tell()
         self._look_again(listener)
 

@@ -77,6 +77,8 @@ class Server:
                 self._headers_are_old = True
             self._recycle(now)
             if self._acceptor is not None:
+                # Protocol classes that are not ours do not tell when a connection is lost.
+                self.shared.connection_count_changed()
                 self._acceptor.review()
         self._timer = self.loop.call_later(self._interval, self._tick)
 
@@ -96,6 +98,11 @@ class Server:
             return
         if reason := self._recycling.reason(now):
             self.shared.retire(reason)
+
+    def _recount(self) -> None:
+        """A connection was made, or has failed, whose protocol class does not tell."""
+        self.shared.connection_count_changed()
+        self.shared.changed.set()
 
     def _foreign_connections(self, method: str) -> list[Any]:
         return [connection for connection in self.state.connections if hasattr(connection, method)]
@@ -190,7 +197,7 @@ class Server:
             backlog=self.config.backlog,
             log=self.log,
             siblings=self.worker.context.siblings,
-            changed=self.shared.changed.set,
+            changed=self._recount if self.http == "custom" else self.shared.changed.set,
         )
         self.shared.count_changed = self._acceptor.count_changed
         self._acceptor.start(self.worker.context.listeners)
