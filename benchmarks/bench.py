@@ -111,6 +111,8 @@ def arguments() -> argparse.Namespace:
     unknown = set(options.measure or ()) - {measure.name for measure in MEASURES}
     if unknown:
         parser.error(f"no such measure: {', '.join(sorted(unknown))}; --list names them")
+    if options.render and not options.render.is_file():
+        parser.error(f"no such file: {options.render}")
     if options.render and not options.out:
         parser.error("--render needs --out, the directory to write to")
     for name in ("rounds", "seconds", "workers"):

@@ -21,7 +21,7 @@ CONNECTIONS: Final = 2
 
 
 class Row(Protocol):
-    """A worker's row of the scoreboard: shared memory, read by the arbiter, written by the worker's event loop."""
+    """A worker's row of shared memory: shared memory, read by the arbiter, written by the worker's event loop."""
 
     def beat(self) -> None:
         """Store the monotonic clock: the loop runs."""

@@ -285,4 +285,4 @@ def test_a_child_that_user_code_lets_fall_through_does_not_come_back(service: St
         site.wait_serving(2, version="3")
         site.wait_log("Reloaded", count=2)
     assert not load.stop().lost, load.report
-    assert len(site.pids().loaders) == 1
+    site.wait_until(lambda: len(site.pids().loaders) == 1, "no loader but the last is there")

@@ -1,4 +1,7 @@
-"""The access log: a line for each finished request, written as cheaply as nothing gets lost."""
+"""The access log: a line for each finished request, written cheaply: with others that come within a moment.
+
+A worker that is killed loses the lines of its last `GATHERING`, or those since its event loop was blocked.
+"""
 
 from __future__ import annotations
 
@@ -16,17 +19,20 @@ from supervisor.logs.setup import LogFile, QuietStreamHandler
 GATHERING: Final = 0.005
 """Seconds that a line may wait for others, to be written with them."""
 
+CUT: Final = b"...\n"
+"""The end of a line that is too long for a pipe."""
+
 MOST_LINES: Final = 256
-"""So many lines wait for no others."""
+"""This many lines are written at once."""
 
 
 class AccessLog:
     """Writes finished requests to the logger ``gunicorn.access``.
 
     With the handler of the setting ``accesslog`` alone, lines are gathered and written with one system call,
-    `GATHERING` after the first of them: ``call_later`` is an event loop's. Without one, each is written at once. With
-    handlers of a logging configuration each record goes through the logging module, its atoms in ``record.args`` as
-    with gunicorn. Nothing that goes wrong with writing reaches the request.
+    `GATHERING` after the first of them: ``call_later`` is an event loop's. Without it each line is written at once.
+    With handlers of a logging configuration each record goes through the logging module, its atoms in ``record.args``
+    as with gunicorn. Nothing that goes wrong with writing reaches the request.
     """
 
     def __init__(
@@ -105,15 +111,19 @@ def _is_pipe(descriptor: int) -> bool:
 
 
 def _whole_lines(lines: list[str], most: int | None) -> Iterator[bytes]:
-    """The lines in pieces of at most so many bytes, each of them whole.
+    """The lines in pieces of at most so many bytes, each of them whole; a line that is longer is cut.
 
     What is appended to a file stays together. Into a pipe, other workers may write in the middle of anything longer
-    than ``PIPE_BUF`` (pipe(7)): a longer line is on its own.
+    than ``PIPE_BUF`` (pipe(7)), and a client could choose what the rest of its line looks like.
     """
     data = _encoded(lines)
     while most is not None and len(data) > most:
-        end = data.rfind(b"\n", 0, most) + 1 or data.find(b"\n") + 1
-        yield data[:end]
+        end = data.rfind(b"\n", 0, most) + 1
+        if end:
+            yield data[:end]
+        else:
+            end = data.find(b"\n") + 1
+            yield data[: most - len(CUT)].decode("utf-8", "ignore").encode() + CUT
         data = data[end:]
     if data:
         yield data

@@ -1,4 +1,4 @@
-"""The heartbeat of a worker and its row of the scoreboard: an unlinked file that both sides map.
+"""The heartbeat of a worker and its row of shared memory: an unlinked file that both sides map.
 
 Page 0 holds the row in cells of 8 bytes. A store is one aligned write, so a reader sees the old value or the new one,
 never half of each, and it costs no system call. From page 1 on there is room for what `faulthandler` writes.

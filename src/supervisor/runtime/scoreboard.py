@@ -11,7 +11,7 @@ import mmap
 from typing import Final
 
 SEATS: Final = 1024
-"""Workers that can take part at the same time. Those beyond accept as if they were alone."""
+"""Workers that can take part at the same time. Those beyond see the others, who do not see them."""
 
 NOBODY: Final = 1 << 62
 """The connections of a worker that takes none: more than any other has."""

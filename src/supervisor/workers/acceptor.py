@@ -13,10 +13,13 @@ from collections.abc import Callable, Iterable
 from typing import Any, Final
 
 from supervisor.protocols import Siblings
-from supervisor.workers.fairness import PAUSE, RUSH, Fairness
+from supervisor.workers.fairness import PAUSE, Fairness
 
 RETRY: Final = 1.0
 """Seconds until the next try where connections cannot be accepted."""
+
+RUSH: Final = 200
+"""Connections lost in a second from which on they are taken as they come."""
 
 PROBE: Final = 16
 """So many more connections than ever before in a rush, and it is looked whether there are descriptors for others."""
@@ -57,6 +60,7 @@ class Acceptor:
         # Connections that were made, as we were told, and those that were accepted and not made yet.
         self._made = 0
         self._opening = 0
+        # Connections that were lost since the last `review`.
         self._lost = 0
         # Whether the last attempt to accept has failed, and until when that need not be said again.
         self._full = False
@@ -174,19 +178,25 @@ class Acceptor:
             return
         if not self._has_descriptors():
             self._lost = 0
-        elif self._fairness.rush(self._connections, self._lost):
+        else:
             self._turning = self._loop.create_task(self._let_loop_accept())
 
     async def _let_loop_accept(self) -> None:
+        # The loop closes its copies when it stops accepting; with ours we then take what has queued up.
+        copies: list[socket.socket] = []
         servers: list[asyncio.AbstractServer] = []
         try:
             for listener in self._listeners:
-                # The loop closes its copy when it stops accepting; with ours we then take what has queued up.
-                copy = listener.dup()
-                servers.append(await self._loop.create_server(self._make_protocol, sock=copy, backlog=self._backlog))
-        except OSError:
-            # No descriptor is left. What there is goes on.
+                copies.append(listener.dup())
+                servers.append(
+                    await self._loop.create_server(self._make_protocol, sock=copies[-1], backlog=self._backlog)
+                )
+        except Exception as error:  # noqa: BLE001 - loops of other makers may fail in any way, and what there is goes on
+            self._may_rush = False
             _close(servers)
+            for copy in copies:
+                copy.close()
+            self._log.debug("the event loop cannot take connections by itself: %s", error)
         else:
             for listener in self._listeners:
                 self._do_not_look(listener)
@@ -198,7 +208,7 @@ class Acceptor:
             self._turning = None
 
     def _goes_on(self) -> bool:
-        return self._fairness.rush(self._connections, self._lost) and self._has_descriptors()
+        return self._lost >= RUSH and self._has_descriptors()
 
     def _has_descriptors(self) -> bool:
         """Whether half of them are free: the lowest that is tells how many are not, at least."""

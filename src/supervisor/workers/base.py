@@ -58,7 +58,7 @@ class StoppedInBoot(BaseException):
 
 
 class Heartbeat:
-    """gunicorn's ``worker.tmp``, over the worker's row of the scoreboard."""
+    """gunicorn's ``worker.tmp``, over the worker's row of shared memory."""
 
     def __init__(self, row: Row) -> None:
         self._row = row

@@ -21,13 +21,6 @@ LONGEST_TRUCE: Final = 1.0
 """Seconds in which it then leaves nothing to siblings: twice as long each time, until it sees one of them accept."""
 
 
-RUSH: Final = 200
-"""Connections lost in a second from which on they are taken as they come."""
-
-UNEVEN: Final = 32
-"""Connections that a worker may then have more than a sibling, and a quarter."""
-
-
 class Fairness:
     """Decides for one worker. Times are seconds of any one clock."""
 
@@ -54,7 +47,7 @@ class Fairness:
     def yields_again(self, connections: int, now: float) -> bool:
         """Whether to leave it for another `PAUSE`. While siblings do accept, whoever waits has its turn soon.
 
-        If none has for `LOOKS` times, they cannot: they are busy, or stuck, and who waits has waited long enough.
+        If none has for `LOOKS` times, they are busy or stuck, and who waits has waited long enough; or nobody waits.
         """
         if not self.ahead(connections):
             return False
@@ -76,11 +69,5 @@ class Fairness:
         self._seen = accepted
         self._looks = LOOKS
         self._truce = FIRST_TRUCE
+        self._truce_ends = 0.0
         return True
-
-    def rush(self, connections: int, lost: int) -> bool:
-        """Whether connections come and go so fast, ``lost`` in the last second, that nothing is gained by fair shares.
-
-        Unless those that stay are shared too unevenly.
-        """
-        return lost >= RUSH and connections - self._siblings.least() <= UNEVEN + (connections >> 2)

@@ -1,8 +1,9 @@
 """The life of a worker's event loop: startup, serving, drain, shutdown. Driven by events; idle, it wakes once a second.
 
 Order at TERM: listeners are closed, after what waited in their queues was taken; the arbiter is told; connections are
-answered with ``Connection: close``; idle ones go after a grace. Shortly before ``graceful_timeout`` streams and
-WebSockets are told; then whatever is left is cancelled. The lifespan's shutdown has until two seconds after that.
+answered with ``Connection: close``; idle ones go after a grace. WebSockets are told at once (``WEBSOCKET_GRACE``),
+streams shortly before ``graceful_timeout``; then whatever is left is cancelled. The lifespan's shutdown has until two
+seconds after that.
 """
 
 from __future__ import annotations
@@ -165,8 +166,8 @@ class Server:
     async def _until_ordered(self) -> None:
         """Serve on for a moment, if the TERM was not the arbiter's.
 
-        A service manager sends it to all processes of the service at once. Did all workers leave before the arbiter has
-        sealed its listeners, then nobody would take the connections that came between. Its own order follows soon; or
+        A service manager sends it to all processes of the service at once. If all workers left before the arbiter had
+        sealed its listeners, nobody would take the connections that came between. Its own order follows soon; or
         the TERM was meant for this worker alone.
         """
         shared = self.shared
