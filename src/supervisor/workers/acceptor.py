@@ -101,6 +101,7 @@ class Acceptor:
         if self._turning is not None:
             self._turning.cancel()
         _close(self._servers)
+        self._servers.clear()
         for listener in self._listeners:
             self._do_not_look(listener)
             listener.close()
