@@ -24,6 +24,24 @@ def loader(load: Any) -> Any:
     return load
 
 
+class StoppedAsItFails(UvicornWorker):
+    """Is told to go just when it reports that it cannot boot, as happens when a sibling was faster to do so."""
+
+    def boot_failed(self, error: BaseException) -> int:
+        os.kill(os.getpid(), signal.SIGQUIT)
+        return super().boot_failed(error)
+
+
+def test_a_worker_that_is_stopped_while_it_reports_its_failure(start_worker: StartWorker) -> None:
+    @loader
+    def load() -> Any:
+        raise ImportError("no module of that name")
+
+    worker = start_worker(load, worker_class=StoppedAsItFails, ready=False)
+    worker.wait_for_word("boot_failed")
+    assert worker.wait_exit() == 3
+
+
 def test_application_that_cannot_be_imported(start_worker: StartWorker) -> None:
     @loader
     def load() -> Any:

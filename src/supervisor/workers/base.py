@@ -103,6 +103,7 @@ class Worker:
         self.aborted = False
         self.stop = Stop.NO
         self._last_resort = False
+        self._booting = False
         jitter = random.randint(0, max(0, settings.max_requests_jitter))  # noqa: S311 - spreads load, hides nothing
         self.max_requests = settings.max_requests + jitter if settings.max_requests > 0 else sys.maxsize
 
@@ -164,6 +165,7 @@ class Worker:
         """Boot, serve, and return the exit code: 0, or 3 or 4 if the worker could not boot."""
         global _current  # noqa: PLW0603 - a process has one worker
         _current = self
+        self._booting = True
         try:
             self.init_signals()
             self.init_process()
@@ -173,6 +175,8 @@ class Worker:
         except StoppedInBoot:
             return 0
         except BaseException as error:  # noqa: BLE001 - the application may raise anything, SystemExit included
+            # Nothing is left to be stopped: a signal that comes now has nobody to catch what it would raise.
+            self._booting = False
             if self.booted:
                 self.error_log.critical("the worker failed", exc_info=error)
                 return 1
@@ -232,7 +236,7 @@ class Worker:
         if level <= self.stop:
             return
         self.stop = level
-        if not self.booted and self.wsgi is None:
+        if self._booting and not self.booted and self.wsgi is None:
             raise StoppedInBoot
         self.stop_changed()
 
