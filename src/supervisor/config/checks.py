@@ -6,9 +6,9 @@ import importlib.machinery
 import os
 import re
 import sys
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Collection, Iterator
 
-from supervisor.config import addresses
+from supervisor.config import addresses, identity
 from supervisor.config.schema import Invalid, Standing
 from supervisor.config.settings import Settings
 from supervisor.config.validators import shown, unmatched
@@ -37,6 +37,7 @@ def warnings(settings: Settings) -> Iterator[str]:
             continue
         without = "has no effect yet" if effect.standing is Standing.LATER else "has no meaning for ASGI"
         yield f"{name} = {shown(value.value)} ({value.source}) {without}: {effect.reason}."
+    yield from identity.warnings(settings)
     for pattern in unmatched(settings.reload_extra_files):
         yield f"reload_extra_files ({settings.source('reload_extra_files')}): {pattern} matches no file now."
 
@@ -92,19 +93,6 @@ def _folders(settings: Settings) -> Iterator[Problem]:
             yield "worker_tmp_dir", f"names a directory that cannot be written to: {settings.worker_tmp_dir!r}"
 
 
-def _identity(settings: Settings) -> Iterator[Problem]:
-    """A server that was told to give up root and went on as root would be a hole: refuse instead of warning."""
-    current: tuple[tuple[str, Callable[[], int], str], ...] = (
-        ("user", os.geteuid, "as that user"),
-        ("group", os.getegid, "with that group"),
-    )
-    for name, effective, instead in current:
-        wanted = settings.settings[name].value
-        if wanted != effective():
-            problem = f"is not supported in this release unless it is the current one ({effective()}), not {wanted}"
-            yield name, f"{problem}; start the program {instead} instead"
-
-
 def _loglevel(settings: Settings) -> Iterator[Problem]:
     if settings.loglevel.lower() not in LEVELS:
         yield "loglevel", f"must be one of {', '.join(reversed(LEVELS))}, not {settings.loglevel!r}"
@@ -131,7 +119,7 @@ _CHECKS = (
     _certificates,
     _environment,
     _folders,
-    _identity,
+    identity.problems,
     _loglevel,
     _worker_class,
     _application,

@@ -81,6 +81,7 @@ class _Resolution:
         self._use_passed_sockets()
         self._validate_defaults()
         self._name_application()
+        self.settings.settle_group()
         self._check()
         self._report()
         if self.settings.app is None:

@@ -110,10 +110,21 @@ class Settings(TypedSettings):
             kept.set(value, source)
         except Invalid as error:
             raise ConfigError(f"{name} {error} ({source}).") from None
+        if name == "user":
+            self.settle_group()
         for wrong, problem in problems(self):
             if wrong == name:
                 kept.value, kept.source = before
                 raise ConfigError(f"{name} {problem} ({source}).")
+
+    def settle_group(self) -> None:
+        """Where a user is set, and no group, it is that user's own: gunicorn's workers would keep the group of root."""
+        from supervisor.config.identity import group_of  # imports this module
+
+        group = self.settings["group"]
+        found = None if group.source != "default" or self.user == os.geteuid() else group_of(self.user)
+        if found is not None:
+            group.set(*found)
 
     @property
     def proc_name(self) -> str:  # type: ignore[override]  # read-only on purpose: `set` is the way to change it

@@ -51,7 +51,10 @@ class Listeners:
             for bind in settings.bind:
                 if bind not in self._open:
                     self._open[bind] = self._take_back(bind) or self._opener(
-                        bind, backlog=settings.backlog, umask=settings.umask
+                        bind,
+                        backlog=settings.backlog,
+                        umask=settings.umask,
+                        owner=(settings.user, settings.group),
                     )
                     opened.append(bind)
         except BaseException:

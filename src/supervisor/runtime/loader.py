@@ -23,7 +23,7 @@ from typing import Any, NoReturn
 
 from supervisor.application import explain, load_application
 from supervisor.logs.setup import Logs
-from supervisor.runtime import nesting, pidfile, sources, titles
+from supervisor.runtime import janitor, nesting, pidfile, privileges, sources, titles
 from supervisor.runtime.channel import JSON, Channel, Message, as_payload
 from supervisor.runtime.child import Inheritance, become_worker
 from supervisor.runtime.environment import Environment
@@ -84,9 +84,7 @@ class Loader:
         for number in IGNORED_SIGNALS:
             # A handler, not SIG_IGN: what is ignored would stay ignored in programs that the application starts.
             signal.signal(number, _take_no_notice)
-        set_parent_death_signal(signal.SIGKILL)
-        if os.getppid() != self._arbiter_pid:
-            os._exit(0)
+        self._die_with_the_arbiter()
         # In C: an import may hang where no Python code can run.
         faulthandler.enable(file=self._page.dump_fd())
         nesting.mark()
@@ -111,22 +109,21 @@ class Loader:
             elif message.kind == "reopen_logs":
                 self._logs.reopen()
         self._offspring.outlive(self._settings.graceful_timeout + ORPHAN_MARGIN)
-        self._tidy_up()
+        janitor.tidy_up(self._pidfile, self._listeners, self._arbiter_pid)
         self._leave(0)
 
-    def _tidy_up(self) -> None:
-        """Remove the files that a killed arbiter could not remove: any other has ended this process before itself."""
-        if self._pidfile:
-            for suffix in ("", pidfile.SUFFIX):
-                pidfile.clear(self._pidfile + suffix, self._arbiter_pid)
-        for listener in self._listeners:
-            listener.clear()
+    def _die_with_the_arbiter(self) -> None:
+        set_parent_death_signal(signal.SIGKILL)
+        if os.getppid() != self._arbiter_pid:
+            os._exit(0)
 
     def _load(self) -> list[str]:
         from supervisor.workers.registry import resolve
 
         # Again, after the arbiter: ``chdir`` may be a link that points somewhere else since.
         Environment().apply(self._settings)
+        privileges.drop(self._settings)
+        self._die_with_the_arbiter()
         self._worker_class = resolve(self._settings.worker_class)
         # One that is not derived from ours need not have it.
         if load_ahead := getattr(self._worker_class, "load_ahead", None):

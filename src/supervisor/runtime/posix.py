@@ -24,6 +24,7 @@ from supervisor.core.events import (
     RetirementWanted,
 )
 from supervisor.logs.setup import Logs
+from supervisor.runtime import janitor, privileges
 from supervisor.runtime.channel import Channel, ChannelError, Message
 from supervisor.runtime.child import DUMP_SIGNAL
 from supervisor.runtime.children import Children, has_children, is_child
@@ -235,6 +236,10 @@ class PosixSystem:
         self._loaders[generation] = loader
         self.children.expect(pid)
         self._wiring.connect(loader)
+        if privileges.change(plan.settings):
+            with suppress(OSError):  # it is wanted only if this process is killed
+                let_go = self._close_everything_in_child
+                self.children.expect(janitor.start(plan, loader=pid, signals=self.signals, let_go=let_go))
 
     def _be_a_loader(
         self,

@@ -99,12 +99,13 @@ class Listener:
                     os.unlink(self._path)
 
 
-def open_listener(bind: str, *, backlog: int, umask: int) -> Listener:
+def open_listener(bind: str, *, backlog: int, umask: int, owner: tuple[int, int] | None = None) -> Listener:
     """Listen at ``host:port``, ``[ipv6]:port`` or ``unix:PATH``, or on the inherited socket ``fd://N``.
 
     A host name means its first IPv4 address if it has one. ``[::]`` takes IPv4 as well, unless the system is set to
     ``net.ipv6.bindv6only`` (ipv6(7)). ``backlog`` counts connections, and the system caps it at ``net.core.somaxconn``
-    (listen(2)); ``umask`` applies to the file of a Unix socket. That file is replaced if nobody listens behind it.
+    (listen(2)). ``umask`` applies to the file of a Unix socket, and ``owner`` (user and group) is to have it. That file
+    is replaced if nobody listens behind it.
 
     Raises:
         AddressInUse: somebody listens there; says who, where that can be known.
@@ -115,7 +116,7 @@ def open_listener(bind: str, *, backlog: int, umask: int) -> Listener:
         if isinstance(address, int):
             return _inherit(address, bind)
         if isinstance(address, str):
-            return _listen_unix(address, bind, backlog, umask)
+            return _listen_unix(address, bind, backlog, umask, owner)
         return _listen_tcp(address, bind, backlog)
     except ConfigError:
         raise
@@ -180,7 +181,7 @@ def _listen_tcp(address: tuple[str, int], bind: str, backlog: int) -> Listener:
     return Listener(sock, bind)
 
 
-def _listen_unix(path: str, bind: str, backlog: int, umask: int) -> Listener:
+def _listen_unix(path: str, bind: str, backlog: int, umask: int, owner: tuple[int, int] | None) -> Listener:
     with contextlib.ExitStack() as on_error:
         sock = on_error.enter_context(socket.socket(socket.AF_UNIX))
         _remove_stale(path, bind)
@@ -193,6 +194,8 @@ def _listen_unix(path: str, bind: str, backlog: int, umask: int) -> Listener:
             raise ConfigError(f"bind = {bind!r}: {reason(error, path)}{_advice(error)}") from error
         finally:
             os.umask(before)
+        if owner not in (None, (os.geteuid(), os.getegid())):
+            os.chown(path, *owner)
         sock.listen(backlog)
         on_error.pop_all()
     return Listener(sock, bind, path=path)

@@ -16,7 +16,7 @@ from supervisor.application import explain, load_application
 from supervisor.config.settings import Settings
 from supervisor.core.status import describe
 from supervisor.errors import ConfigError
-from supervisor.runtime import nesting
+from supervisor.runtime import nesting, privileges
 from supervisor.runtime.environment import Environment
 from supervisor.runtime.linux import set_parent_death_signal
 
@@ -91,6 +91,8 @@ def _load(settings: Settings) -> None:
     from supervisor.workers.tls import build_context
 
     Environment().apply(settings)
+    privileges.drop(settings)
+    set_parent_death_signal(signal.SIGKILL)
     resolve(settings.worker_class)
     load_application(settings.app)
     build_context(settings)

@@ -97,15 +97,13 @@ SETTINGS = (
     Setting(
         name="user",
         group=MECHANICS,
-        doc="The user that the workers run as, by name or number.",
+        doc="The user that the workers run as, by name or number. Only root can change it; the arbiter stays root.",
         kind=Kind.STRING,
         validate=validators.user,
         derive=lambda _: (os.geteuid(), "default"),
         flags=("-u", "--user"),
         metavar="USER",
         default_text="the current user",
-        applies=Applies.RESTART,
-        effect=later("only the current user is accepted; start the program as the user that it shall run as"),
     ),
     Setting(
         name="group",
@@ -116,9 +114,7 @@ SETTINGS = (
         derive=lambda _: (os.getegid(), "default"),
         flags=("-g", "--group"),
         metavar="GROUP",
-        default_text="the current group",
-        applies=Applies.RESTART,
-        effect=later("only the current group is accepted; start the program with the group that it shall run as"),
+        default_text="the group of user, where that is set, else the current group",
     ),
     integer(
         "umask",
@@ -132,10 +128,8 @@ SETTINGS = (
     switch(
         "initgroups",
         MECHANICS,
-        "Give the workers all groups of their user.",
+        "Give the workers all groups of their user, where user or group is another one than the arbiter's.",
         "--initgroups",
-        applies=Applies.RESTART,
-        effect=later("the workers keep the user and groups of the arbiter"),
     ),
     string(
         "pythonpath",
