@@ -67,9 +67,9 @@ def _run(parsed: flags.Parsed) -> int:
         click.echo(print_config(settings))
     if settings.print_config or settings.check_config:
         return _check(settings)
-    from supervisor.runtime.loop import Arbiter  # the answers above do without it
+    from supervisor.launch import start  # the answers above do without it
 
-    return Arbiter(settings, inputs=inputs).run()
+    return start(settings, inputs)
 
 
 def _check(settings: Settings) -> int:

@@ -38,6 +38,8 @@ def warnings(settings: Settings) -> Iterator[str]:
         without = "has no effect yet" if effect.standing is Standing.LATER else "has no meaning for ASGI"
         yield f"{name} = {shown(value.value)} ({value.source}) {without}: {effect.reason}."
     yield from identity.warnings(settings)
+    if settings.daemon and settings.errorlog in (None, "-") and not settings.enable_stdio_inheritance:
+        yield f"daemon ({settings.source('daemon')}) has no standard error, where errorlog leads: name a file."
     for pattern in unmatched(settings.reload_extra_files):
         yield f"reload_extra_files ({settings.source('reload_extra_files')}): {pattern} matches no file now."
 

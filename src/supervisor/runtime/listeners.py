@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Final
 
 from supervisor.config.settings import Settings
-from supervisor.runtime.sockets import Listener, adopt_listener, open_listener, seal
+from supervisor.errors import ConfigError
+from supervisor.runtime.sockets import Listener, adopt_listener, open_listener, seal, twin
+
+_NUMBER: Final = "\t"  # before the number in the names of those that share an address
+
+MOST: Final = 128
+"""Sockets that ``reuse_port`` opens in all: a worker is given each of them, in one message."""
 
 
 class Listeners:
-    """Open listeners by the address they were configured with.
+    """Open listeners by the address they were configured with; with ``reuse_port`` several of them at each.
+
+    All workers accept from all of them, and their number stays what it was at the start: whichever worker goes,
+    and however many there are, no queue is left to itself.
 
     ``opener`` opens one; it is an argument for the tests' sake. Some may be *shared* with another arbiter, which serves
     on: they are not sealed, and closing them leaves the files of Unix sockets to the other one.
@@ -46,22 +56,35 @@ class Listeners:
 
         Raises `supervisor.errors.ConfigError` if one cannot be opened; then all is as it was before.
         """
-        opened: list[str] = []
+        binds = list(dict.fromkeys(settings.bind))
+        opened: list[Listener] = []
         try:
-            for bind in settings.bind:
-                if bind not in self._open:
-                    self._open[bind] = self._take_back(bind) or self._opener(
-                        bind,
-                        backlog=settings.backlog,
-                        umask=settings.umask,
-                        owner=(settings.user, settings.group),
-                    )
-                    opened.append(bind)
+            for bind in binds:
+                if not self._at(bind):
+                    for listener in self._take_back(bind) or self._opened(bind, settings, room=MOST // len(binds)):
+                        self._open[listener.bind] = listener
+                        opened.append(listener)
         except BaseException:
-            for bind in opened:
-                self._give_up(bind)
+            for listener in opened:
+                self._give_up(listener.bind)
             raise
-        return tuple(self._open[bind] for bind in dict.fromkeys(settings.bind))
+        return tuple(listener for bind in binds for listener in self._at(bind))
+
+    def _at(self, bind: str) -> list[Listener]:
+        """The open listeners of one address, as many as it once took: each has a queue that somebody must empty."""
+        return [listener for name, listener in self._open.items() if _address(name) == bind]
+
+    def _opened(self, bind: str, settings: Settings, room: int) -> Iterator[Listener]:
+        """One listener, or with ``reuse_port`` one for each worker that is wanted."""
+        shares = bool(settings.reuse_port) and not bind.startswith(("unix:", "fd://"))
+        owner = (settings.user, settings.group)
+        first = self._opener(bind, backlog=settings.backlog, umask=settings.umask, owner=owner, reuse_port=shares)
+        yield first
+        for number in range(2, min(settings.workers, room) + 1 if shares else 0):
+            try:
+                yield twin(first, f"{bind}{_NUMBER}{number}", backlog=settings.backlog)
+            except OSError as error:
+                raise ConfigError(f"bind = {bind!r}: no more sockets with reuse_port: {error.strerror}") from error
 
     def keep_only(self, used: Iterable[Sequence[Listener]]) -> None:
         """Close the listeners that none of these uses."""
@@ -98,13 +121,16 @@ class Listeners:
         else:
             _close(listener)
 
-    def _take_back(self, bind: str) -> Listener | None:
-        """One that is shared, and was given up a moment ago: nobody could open it anew."""
-        for listener in self._given_up:
-            if listener.bind == bind:
-                self._given_up.remove(listener)
-                return listener
-        return None
+    def _take_back(self, bind: str) -> list[Listener]:
+        """Those that are shared, and were given up a moment ago: nobody could open them anew."""
+        found = [listener for listener in self._given_up if _address(listener.bind) == bind]
+        self._given_up = [listener for listener in self._given_up if listener not in found]
+        return found
+
+
+def _address(name: str) -> str:
+    """The configured address of a listener that may be one of several."""
+    return name if name.startswith("unix:") else name.partition(_NUMBER)[0]
 
 
 def _close(listener: Listener) -> None:

@@ -17,7 +17,6 @@ from contextlib import suppress
 from supervisor.config.load import Inputs
 from supervisor.config.settings import Settings
 from supervisor.config.validators import working_directory
-from supervisor.config.worker_class import described
 from supervisor.core import actions
 from supervisor.core.actions import Action
 from supervisor.core.arbiter import Arbiter as Core
@@ -37,7 +36,7 @@ from supervisor.core.events import (
 )
 from supervisor.errors import SupervisorError
 from supervisor.reporting import Reporter
-from supervisor.runtime import nesting, staleness, titles
+from supervisor.runtime import nesting, opening, staleness, titles
 from supervisor.runtime.binding import bind_patiently
 from supervisor.runtime.heartbeat import default_directory
 from supervisor.runtime.holdings import Holdings
@@ -63,7 +62,6 @@ from supervisor.runtime.system import (
     limits_of,
 )
 from supervisor.runtime.upgrade import Upgrade
-from supervisor.version import __version__
 
 
 class Arbiter:
@@ -72,7 +70,7 @@ class Arbiter:
     ``settings`` is what to run with. ``inputs`` is where they came from: with it, HUP reads the configuration again;
     without it (a launcher that made its settings itself), HUP renews the workers with the same settings.
     ``jitter`` returns numbers in [0, 1) and spreads the back-off of failing slots. ``system`` makes the system to run
-    on, from the keyword arguments of `PosixSystem`; tests give another one.
+    on, from the keyword arguments of `PosixSystem`; tests give another one. ``ready`` is called when all workers serve.
     """
 
     def __init__(
@@ -82,11 +80,13 @@ class Arbiter:
         *,
         jitter: Callable[[], float] = random.random,
         system: Callable[..., System] = PosixSystem,
+        ready: Callable[[], None] = lambda: None,
     ) -> None:
         self._settings = settings
         self._inputs = inputs
         self._core = Core(jitter)
         self._make_system = system
+        self._ready = ready
         self._holdings = Holdings()
         self._plans: dict[int, Plan] = {}
         self._early: list[Occurrence] = []
@@ -169,12 +169,7 @@ class Arbiter:
         """Everything before the first fork. False if it was told to stop meanwhile."""
         settings, log = self._settings, self._log
         titles.set_title("arbiter", settings.proc_name)
-        log.info("Starting supervisor %s", __version__)
-        if settings.config_path:
-            log.info("Configuration: %s", settings.config_path)
-        for warning in settings.warnings:
-            log.warning("%s", warning)
-        staleness.report(log, settings.app, rereads=self._inputs is not None)
+        opening.say_what_starts(log, settings, rereads=self._inputs is not None)
         self._upgrade.receive()
         if self._upgrade.suffix:
             self._notifier.stand_by()
@@ -186,11 +181,9 @@ class Arbiter:
             return False
         self._holdings.listeners.keep_only([listeners])
         self._surface.server.LISTENERS = listeners
-        for listener in listeners:
-            log.info("Listening at: %s (%d)", listener.display, os.getpid())
-        log.info("Using worker: %s, %d wanted", described(settings.worker_class), settings.workers)
+        opening.say_what_serves(log, settings, listeners)
         if not settings.workers:
-            log.info("No workers are wanted: nothing answers until TTIN adds one")
+            self._ready()
         self._plans[self._core.next_generation] = Plan(settings, listeners)
         self._surface.hook("when_ready", self._surface.server)
         return True
@@ -311,6 +304,7 @@ class Arbiter:
                 self._holdings.listeners.seal()
             case actions.AnnounceReady():
                 self._upgrade.announce()
+                self._ready()
             case actions.Exit(code):
                 self._exit_code = code
             case _:

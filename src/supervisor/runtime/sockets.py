@@ -99,13 +99,16 @@ class Listener:
                     os.unlink(self._path)
 
 
-def open_listener(bind: str, *, backlog: int, umask: int, owner: tuple[int, int] | None = None) -> Listener:
+def open_listener(
+    bind: str, *, backlog: int, umask: int, owner: tuple[int, int] | None = None, reuse_port: bool = False
+) -> Listener:
     """Listen at ``host:port``, ``[ipv6]:port`` or ``unix:PATH``, or on the inherited socket ``fd://N``.
 
     A host name means its first IPv4 address if it has one. ``[::]`` takes IPv4 as well, unless the system is set to
     ``net.ipv6.bindv6only`` (ipv6(7)). ``backlog`` counts connections, and the system caps it at ``net.core.somaxconn``
     (listen(2)). ``umask`` applies to the file of a Unix socket, and ``owner`` (user and group) is to have it. That file
-    is replaced if nobody listens behind it.
+    is replaced if nobody listens behind it. ``reuse_port`` lets other sockets of this user listen at the same TCP port
+    (socket(7), ``SO_REUSEPORT``), which then take turns: `twin` opens them.
 
     Raises:
         AddressInUse: somebody listens there; says who, where that can be known.
@@ -117,13 +120,24 @@ def open_listener(bind: str, *, backlog: int, umask: int, owner: tuple[int, int]
             return _inherit(address, bind)
         if isinstance(address, str):
             return _listen_unix(address, bind, backlog, umask, owner)
-        return _listen_tcp(address, bind, backlog)
+        return _listen_tcp(address, bind, backlog, reuse_port=reuse_port)
     except ConfigError:
         raise
     except OSError as error:  # gaierror, for a host that cannot be resolved, is one too
         raise ConfigError(f"bind = {bind!r}: {error.strerror or error}{_advice(error)}") from error
     except ValueError as error:
         raise ConfigError(f"bind {error}") from error
+
+
+def twin(listener: Listener, bind: str, *, backlog: int) -> Listener:
+    """Another one at the same TCP address, opened with ``reuse_port`` as well. Raises `OSError`."""
+    with contextlib.ExitStack() as on_error:
+        sock = on_error.enter_context(socket.socket(listener.sock.family, listener.sock.type))
+        _prepare(sock, reuse_port=True)
+        sock.bind(listener.sock.getsockname())
+        sock.listen(backlog)
+        on_error.pop_all()
+    return Listener(sock, bind)
 
 
 def adopt_listener(bind: str, fd: int) -> Listener:
@@ -162,14 +176,20 @@ def seal(listener: Listener) -> bool:
     return True
 
 
-def _listen_tcp(address: tuple[str, int], bind: str, backlog: int) -> Listener:
+def _prepare(sock: socket.socket, *, reuse_port: bool) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it (tcp(7))
+    if reuse_port:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+
+
+def _listen_tcp(address: tuple[str, int], bind: str, backlog: int, *, reuse_port: bool) -> Listener:
     host, port = address
     found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, kind, protocol, _, target = min(found, key=lambda info: info[0] != socket.AF_INET)
     with contextlib.ExitStack() as on_error:
         sock = on_error.enter_context(socket.socket(family, kind, protocol))
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # accepted sockets inherit it (tcp(7))
+        _prepare(sock, reuse_port=reuse_port)
         try:
             sock.bind(target)
             sock.listen(backlog)

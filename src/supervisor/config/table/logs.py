@@ -157,10 +157,10 @@ SETTINGS = (
     switch(
         "enable_stdio_inheritance",
         LOGGING,
-        "Keep standard output and error open in the background.",
+        "Keep standard output and error of a daemon where they lead, unless that is a terminal.",
         "-R",
         "--enable-stdio-inheritance",
-        effect=later("it runs in the foreground, where they stay open"),
+        applies=Applies.RESTART,
     ),
     Setting(
         name="statsd_host",

@@ -60,11 +60,11 @@ SETTINGS = (
     switch(
         "daemon",
         MECHANICS,
-        "Detach from the terminal and run in the background.",
+        "Detach from the terminal and run in the background. The command returns when all workers serve, or with the "
+        "arbiter's exit code where they cannot. PID 1, and what has NOTIFY_SOCKET from a service manager, stays.",
         "-D",
         "--daemon",
         applies=Applies.RESTART,
-        effect=later("it runs in the foreground, as service managers and containers want it"),
     ),
     strings(
         "raw_env",

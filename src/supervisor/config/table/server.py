@@ -72,10 +72,10 @@ SETTINGS = (
     switch(
         "reuse_port",
         MECHANICS,
-        "Give every worker a listening socket of its own with SO_REUSEPORT.",
+        "Listen at each TCP address with as many sockets as there are workers at the start, with SO_REUSEPORT, so "
+        "that other programs of the same user can listen there too. The arbiter keeps them, and each worker accepts from all.",
         "--reuse-port",
         applies=Applies.RESTART,
-        effect=later("all workers share one listening socket"),
     ),
     integer(
         "workers",
