@@ -67,9 +67,10 @@ def _run(parsed: flags.Parsed) -> int:
         click.echo(print_config(settings))
     if settings.print_config or settings.check_config:
         return _check(settings)
-    from supervisor.launch import start  # the answers above do without it
+    from supervisor.runtime import daemon  # the answers above do without it
+    from supervisor.runtime.loop import Arbiter
 
-    return start(settings, inputs)
+    return daemon.run(Arbiter, settings, inputs)
 
 
 def _check(settings: Settings) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from supervisor.config.load import Inputs, load
-from supervisor.config.settings import Settings
 from supervisor.runtime import daemon
 from supervisor.runtime.loop import Arbiter
 
@@ -21,9 +20,4 @@ def run(app: Any, **settings: Any) -> int:
     """
     sources = {name: f"run({name}=...)" for name in settings}
     inputs = Inputs(app=app, values=settings, sources=sources, default_files=False, app_source="run(app)")
-    return start(load(inputs), inputs)
-
-
-def start(settings: Settings, inputs: Inputs) -> int:
-    """Run an arbiter, in the background if ``daemon`` says so."""
-    return daemon.run(settings, inputs, lambda *found: Arbiter(found[0], found[1], ready=found[2]).run())
+    return daemon.run(Arbiter, load(inputs), inputs)

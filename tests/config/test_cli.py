@@ -30,7 +30,7 @@ def arbiters(start: Start, monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     ran: list[Any] = []
 
     class Arbiter:
-        def __init__(self, settings: Any, *, inputs: Any) -> None:
+        def __init__(self, settings: Any, inputs: Any, *, ready: Any) -> None:
             self.settings = settings
             self.inputs = inputs
 
@@ -103,7 +103,7 @@ def test_the_second_bind_of_the_environment(arbiters: list[Any]) -> None:
         ("-w -1 a:b", 1, "Error: workers must be at least 0, not -1 (command line --workers)."),
         ("-c none.py a:b", 1, "Error: The configuration file none.py does not exist."),
         ("a/b.py", 1, "Error: wsgi_app names no application: 'a/b.py'; write MODULE:ATTRIBUTE (command line)."),
-        ("-u 4242 a:b", 1, "user is not supported in this release unless it is the current one"),
+        ("-u nobody-here a:b", 1, "Error: user names a user that does not exist: 'nobody-here' (command line --user)."),
         ("broken:app", 3, "Error: The application raised.\nTraceback\n"),
     ],
 )

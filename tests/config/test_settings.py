@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import pwd
 import subprocess
 import sys
 from pathlib import Path
@@ -104,14 +105,58 @@ def test_certificates_are_looked_for_from_chdir(start: Start) -> None:
         ({"logconfig": "nope.ini"}, "logconfig names a file that cannot be read: 'nope.ini'"),
         ({"logconfig_json": "a\0b"}, "logconfig_json names a file that cannot be read: 'a.x00b': embedded null byte"),
         ({"bind": []}, "bind names no address"),
-        ({"user": os.geteuid() + 1}, r"start the program as that user instead \(command line user\)\."),
-        ({"group": os.getegid() + 1}, r"start the program with that group instead \(command line group\)\."),
         ({"raw_env": "=x"}, "raw_env must hold NAME=VALUE, not '=x'"),
     ],
 )
 def test_what_makes_settings_unusable(start: Start, values: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         start.load(**values)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        (
+            {"user": 0},
+            r"^user can be changed by root only, and this process is user 1234; start .* as that user instead",
+        ),
+        ({"group": 0}, r"^group can be changed by root only, .*; start the program with that group instead \(command"),
+        ({"user": 0, "group": 0}, r"^user can be changed by root only, and this process is user 1234; start"),
+    ],
+)
+def test_who_is_not_root_changes_nobody(
+    start: Start, monkeypatch: pytest.MonkeyPatch, values: dict[str, Any], message: str
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1234)
+    monkeypatch.setattr("os.getegid", lambda: 1234)
+    assert start.load(user=1234, group=1234).warnings == []
+    with pytest.raises(ConfigError, match=message) as caught:
+        start.load(**values)
+    assert caught.value.detail == ""
+
+
+def test_root_without_the_capabilities_changes_nobody(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr("supervisor.config.identity._held", lambda: 1 << 6)
+    assert start.load(user=0, group=1234).gid == 1234
+    with pytest.raises(ConfigError, match="^user needs root with CAP_SETUID, CAP_KILL, which this process does not"):
+        start.load(user=1234, group=1234)
+
+
+def test_the_group_of_a_user(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Gunicorn's workers would keep the group of root, and read what only that group may."""
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr("supervisor.config.identity._held", lambda: -1)
+    daemon = pwd.getpwnam("daemon")
+    settings = start.load(user="daemon")
+    assert (settings.uid, settings.gid) == (daemon.pw_uid, daemon.pw_gid)
+    assert settings.source("group") == "the group of user daemon"
+    assert start.load(user="daemon", group=0).gid == 0
+    (warning,) = start.load(user=54321).warnings
+    assert warning.startswith("user = 54321 (command line user) has no entry in the password database")
+    later = start.load()
+    later.set("user", "daemon")
+    assert later.gid == daemon.pw_gid
 
 
 SAMPLES: dict[str, Any] = {
@@ -141,8 +186,6 @@ def test_a_setting_without_effect_says_so_when_it_is_used(start: Start, name: st
     setting = TABLE[name]
     default = start.load().settings[name].value
     assert start.load(**as_values(name, default)).warnings == [], "its default, spelled out, is no use of it"
-    if name in ("user", "group"):
-        return  # refused unless they change nothing
     value = SAMPLES.get(name)
     if value is None:
         value = {bool: True, int: 20000, list: ["10.0.0.1"], str: "x", type(None): "x"}[type(default)]

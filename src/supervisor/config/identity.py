@@ -62,9 +62,14 @@ def _has_groups_of(uid: int) -> bool:
 
 def _missing(user_changes: bool) -> list[str]:
     """The capabilities (capabilities(7)) that lack for a change, and for signals to those who have changed."""
+    held = _held()
+    needed = _CAPABILITIES if user_changes else {"CAP_SETGID": _CAPABILITIES["CAP_SETGID"]}
+    return [name for name, bit in needed.items() if not held >> bit & 1]
+
+
+def _held() -> int:
+    """The effective capabilities of this process as bits; all of them where that cannot be known (proc(5))."""
     with contextlib.suppress(OSError):
         if found := _EFFECTIVE.search(Path("/proc/self/status").read_text()):
-            held = int(found[1], 16)
-            needed = _CAPABILITIES if user_changes else {"CAP_SETGID": _CAPABILITIES["CAP_SETGID"]}
-            return [name for name, bit in needed.items() if not held >> bit & 1]
-    return []
+            return int(found[1], 16)
+    return -1

@@ -116,9 +116,14 @@ class Capacity:
         """The slots that there are or should be, those first that would be missed most."""
         fresh = {worker.slot for worker in self._unwanted if not self._is_stale(worker)}
 
-        def worth(slot: int) -> tuple[int, int]:
+        def worth(slot: int) -> tuple[int, int, int]:
             workers = [*self._base.get(slot, ()), *(worker for worker in self._unwanted if worker.slot == slot)]
-            return (min((self._rank(worker) for worker in workers), default=3), slot)
+            # Of equals the oldest goes, as with gunicorn: it has the most of what piles up in a process.
+            return (
+                min(map(self._rank, workers), default=3),
+                -min((worker.number for worker in workers), default=0),
+                slot,
+            )
 
         return sorted({*self._base, *fresh}, key=worth)
 

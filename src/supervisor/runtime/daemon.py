@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from typing import Final, NoReturn
+from typing import Final, NoReturn, Protocol
 
 from supervisor.config.load import Inputs
 from supervisor.config.settings import Settings
@@ -27,21 +27,24 @@ UMASK: Final = 0o022
 
 _OUTCOME: Final = b"\0"  # before the exit code, which is the last thing on the line; what comes before it is shown
 
-Run = Callable[[Settings, Inputs, Callable[[], None]], int]
-"""Runs an arbiter, which calls what it is given when it is ready."""
+
+class _Arbiter(Protocol):
+    def __init__(self, settings: Settings, inputs: Inputs, *, ready: Callable[[], None]) -> None: ...
+
+    def run(self) -> int: ...
 
 
-def run(settings: Settings, inputs: Inputs, arbiter: Run) -> int:
-    """Run the arbiter here, or in the background if ``daemon`` says so; then the process that called never returns.
+def run(arbiter: type[_Arbiter], settings: Settings, inputs: Inputs) -> int:
+    """Run an arbiter here, or in the background if ``daemon`` says so; then the process that called never returns.
 
     One that detaches leaves PID 1 of a container, or the main process of a service, to end: these stay, and say so. The
     next arbiter of an upgrade (USR2) is in the background already.
     """
     if not settings.daemon or handover.VARIABLE in os.environ:
-        return arbiter(settings, inputs, lambda: None)
+        return arbiter(settings, inputs, ready=_nobody_waits).run()
     if reason := _in_charge():
         settings.warnings.append(f"daemon ({settings.source('daemon')}) is ignored: {reason}.")
-        return arbiter(settings, inputs, lambda: None)
+        return arbiter(settings, inputs, ready=_nobody_waits).run()
     starter, pid = _detach(settings), os.getpid()
     environ = for_successor(inputs.environ, arbiter=starter.pid, successor=pid)
     os.environ.update(for_successor(os.environ, arbiter=starter.pid, successor=pid))
@@ -49,7 +52,8 @@ def run(settings: Settings, inputs: Inputs, arbiter: Run) -> int:
     code = SupervisorError.exit_code
     try:
         with starter.listening():
-            code = arbiter(settings, dataclasses.replace(inputs, environ=environ), starter.release)
+            inputs = dataclasses.replace(inputs, environ=environ)
+            code = arbiter(settings, inputs, ready=starter.release).run()
     except SupervisorError as error:
         code = error.exit_code
         starter.tell("\n".join(filter(None, (f"Error: {error}", error.detail.rstrip()))))
@@ -58,6 +62,10 @@ def run(settings: Settings, inputs: Inputs, arbiter: Run) -> int:
         if os.getpid() == pid:
             starter.release(code)
     return code
+
+
+def _nobody_waits() -> None:
+    """The command that was started is the arbiter itself."""
 
 
 def _in_charge() -> str:

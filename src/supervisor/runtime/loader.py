@@ -124,6 +124,10 @@ class Loader:
         Environment().apply(self._settings)
         privileges.drop(self._settings)
         self._die_with_the_arbiter()
+        if self._settings.spew:
+            from supervisor.runtime.spew import spew
+
+            spew()
         self._worker_class = resolve(self._settings.worker_class)
         # One that is not derived from ours need not have it.
         if load_ahead := getattr(self._worker_class, "load_ahead", None):

@@ -72,8 +72,8 @@ SETTINGS = (
     switch(
         "reuse_port",
         MECHANICS,
-        "Listen at each TCP address with as many sockets as there are workers at the start, with SO_REUSEPORT, so "
-        "that other programs of the same user can listen there too. The arbiter keeps them, and each worker accepts from all.",
+        "Listen at each TCP address with as many sockets as there are workers at the start, with SO_REUSEPORT. "
+        "Other programs of the same user can then listen there too. Each worker accepts from all of the sockets.",
         "--reuse-port",
         applies=Applies.RESTART,
     ),
@@ -294,10 +294,8 @@ SETTINGS = (
     switch(
         "spew",
         DEBUGGING,
-        "Print every line of Python that is executed.",
+        "Print every line of Python that loaders and workers execute, to standard output. For debugging only.",
         "--spew",
-        applies=Applies.RESTART,
-        effect=later("tracing every line is not offered; a blocked worker logs the stacks of its threads"),
     ),
     switch(
         "check_config",
