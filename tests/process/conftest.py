@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Protocol
@@ -19,7 +21,7 @@ PASSED = pytest.StashKey[bool]()
 class StartService(Protocol):
     """What the fixture `service` is: a maker of services, each in a directory of its own."""
 
-    def __call__(self, *, bind: str | None = "tcp") -> Service: ...
+    def __call__(self, *, bind: str | None = "tcp", public: bool = False) -> Service: ...
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -56,9 +58,17 @@ def service(request: pytest.FixtureRequest, tmp_path: Path, adopt_orphans: None)
     """Make services; when the test has passed, stop those that still run, and hold all to promise 8."""
     made: list[Service] = []
     request.node.stash[SERVICES] = made
+    publicly = contextlib.ExitStack()
 
-    def make(*, bind: str | None = "tcp") -> Service:
-        made.append(Service(tmp_path / f"service{len(made)}", bind=bind))
+    def make(*, bind: str | None = "tcp", public: bool = False) -> Service:
+        """``public``: in a directory that every user can reach, and whose events every user can note."""
+        directory = tmp_path / f"service{len(made)}"
+        if public:
+            directory = Path(publicly.enter_context(tempfile.TemporaryDirectory(prefix="supervisor-tests-")))
+            directory.chmod(0o755)
+        made.append(Service(directory, bind=bind))
+        if public:
+            (directory / "events.jsonl").chmod(0o666)
         return made[-1]
 
     try:
@@ -71,3 +81,4 @@ def service(request: pytest.FixtureRequest, tmp_path: Path, adopt_orphans: None)
     finally:
         for each in made:
             each.kill()
+        publicly.close()

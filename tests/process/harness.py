@@ -59,7 +59,7 @@ class Service:
     """A directory with an application in it, and the arbiter that serves it once `start` was called.
 
     ``bind`` is "tcp" (a free port), "unix", or None where arguments or configuration say it. ``prefix`` stands before
-    the command (``unshare …``): the arbiter is then the first child of what was started.
+    the command (``unshare …``); with ``--fork`` among it, the arbiter is the first child of what was started.
     """
 
     def __init__(self, directory: Path, *, bind: str | None = "tcp") -> None:
@@ -132,7 +132,7 @@ class Service:
                 start_new_session=True,
                 pass_fds=pass_fds,
             )
-        self._prefixed = bool(prefix)
+        self._prefixed = "--fork" in prefix
         self.exit_code = None
         return self
 

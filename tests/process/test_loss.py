@@ -42,6 +42,7 @@ class Site:
 
     service: Service
     authority: Authority | None
+    options: tuple[str, ...] = ()
 
     @property
     def target(self) -> Target:
@@ -51,7 +52,9 @@ class Site:
 
     def start(self, *arguments: str, workers: int = 2) -> Service:
         tls = self.authority.options if self.authority else ()
-        self.service.start("--workers", str(workers), "--preload", "--pid", "service.pid", *tls, *arguments)
+        self.service.start(
+            "--workers", str(workers), "--preload", "--pid", "service.pid", *tls, *self.options, *arguments
+        )
         self.service.wait_serving(workers)
         return self.service
 
@@ -59,10 +62,16 @@ class Site:
         return Load(self.target, *TRAFFIC)
 
 
-@pytest.fixture(params=["tcp", "unix", "tls"])
+TRANSPORTS = ["tcp", "unix", "tls"]
+WITH_REUSE_PORT = pytest.mark.parametrize("site", [*TRANSPORTS, "reuse_port"], indirect=True)
+"""For what could leave one of several queues to itself."""
+
+
+@pytest.fixture(params=TRANSPORTS)
 def site(request: pytest.FixtureRequest, service: StartService) -> Site:
     made = service(bind="unix" if request.param == "unix" else "tcp")
-    return Site(made, Authority(made.directory) if request.param == "tls" else None)
+    options = ("--reuse-port",) if request.param == "reuse_port" else ()
+    return Site(made, Authority(made.directory) if request.param == "tls" else None, options)
 
 
 def wait_served(site: Service, load: Load, count: int = 60) -> None:
@@ -71,6 +80,7 @@ def wait_served(site: Service, load: Load, count: int = 60) -> None:
     site.wait_until(lambda: len(load.report.records) >= before + count, f"{count} requests have ended")
 
 
+@WITH_REUSE_PORT
 def test_reloads(site: Site, measured: Measured) -> None:
     service = site.start()
     with site.load() as load:
@@ -88,6 +98,7 @@ def test_reloads(site: Site, measured: Measured) -> None:
     assert {record.version for record in load.answers()} == {"1", "2", "3", "4"}
 
 
+@WITH_REUSE_PORT
 def test_scaling(site: Site, measured: Measured) -> None:
     service = site.start()
     with site.load() as load:
@@ -112,6 +123,7 @@ def test_recycling(site: Site, measured: Measured) -> None:
     service.wait_serving(2)
 
 
+@WITH_REUSE_PORT
 def test_the_end_of_one_worker(site: Site, measured: Measured) -> None:
     service = site.start()
     with site.load() as load:
@@ -175,6 +187,7 @@ def test_a_stop_of_the_whole_group_answers_or_refuses(site: Site, measured: Meas
         assert not report.interleaved, report
 
 
+@WITH_REUSE_PORT
 def test_a_stop_answers_what_waits_behind_busy_workers(site: Site, measured: Measured) -> None:
     """50 requests are in flight, and 200 connections wait that nobody has accepted, when TERM comes."""
     service = site.start()
@@ -288,6 +301,7 @@ def test_a_worker_that_is_not_wanted_any_more_goes_at_once(service: StartService
     site.wait_serving(2)
 
 
+@WITH_REUSE_PORT
 def test_a_killed_worker_costs_only_what_it_had_in_flight(site: Site, measured: Measured) -> None:
     service = site.start()
     service.expect_error(r"killed by signal 9")
