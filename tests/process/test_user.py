@@ -177,6 +177,7 @@ def test_an_upgrade_under_load(service: StartService) -> None:
     assert owners([site.pid]) == {(0, 0)}
     site.term()
     site.wait_until(lambda: not site.running, "it has stopped")
+    site.wait_until(site.is_gone, "no process is left")
 
 
 def test_root_that_is_not_given_up_serves_nothing(service: StartService) -> None:

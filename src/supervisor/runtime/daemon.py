@@ -47,8 +47,10 @@ def run(arbiter: type[_Arbiter], settings: Settings, inputs: Inputs) -> int:
         return arbiter(settings, inputs, ready=_nobody_waits).run()
     starter, pid = _detach(settings), os.getpid()
     environ = for_successor(inputs.environ, arbiter=starter.pid, successor=pid)
-    os.environ.update(for_successor(os.environ, arbiter=starter.pid, successor=pid))
     os.environ.pop("LISTEN_PIDFDID", None)
+    for name, value in for_successor(os.environ, arbiter=starter.pid, successor=pid).items():
+        if os.environ[name] != value:  # a variable that is set moves in memory, and setproctitle looks for it there
+            os.environ[name] = value
     code = SupervisorError.exit_code
     try:
         with starter.listening():
