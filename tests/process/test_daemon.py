@@ -116,7 +116,6 @@ def test_what_cannot_boot(service: StartService, text: str, code: int, message: 
     [
         (("--workers", "-1"), "Error: workers must be at least 0, not -1"),
         (("--pid", "no/such/folder/service.pid"), "Error: pidfile '.*' cannot be written"),
-        (("--error-logfile", "no/such/folder/error.log"), "Error: errorlog '.*' cannot be written"),
     ],
 )
 def test_what_cannot_start(service: StartService, arguments: tuple[str, ...], message: str) -> None:
