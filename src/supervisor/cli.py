@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.machinery
 import os
 import sys
 from collections.abc import Sequence
@@ -11,9 +12,8 @@ import click
 
 from supervisor.config import flags
 from supervisor.config.checks import missing_application
-from supervisor.config.load import Inputs, load
+from supervisor.config.load import Inputs, examine
 from supervisor.config.render import print_config
-from supervisor.config.settings import Settings
 from supervisor.errors import ConfigError, SupervisorError
 from supervisor.runtime.signals import heed_before_start
 from supervisor.version import __version__
@@ -28,8 +28,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
         refuse_namesake(Path(__file__).parent)
-        prog = _program()
-        with flags.command(prog).make_context(prog, arguments) as context:
+        with _context(arguments) as context:
             if context.params["version"]:
                 click.echo(f"{DISTRIBUTION} (version {__version__})")
                 return 0
@@ -60,30 +59,67 @@ def refuse_namesake(package: Path) -> None:
         )
 
 
+def _context(arguments: list[str]) -> click.Context:
+    """The parsed command line. The first word may be a command, unless it must be meant for an application.
+
+    That is so where a module of this name lies in the working directory and no other application is named: as with
+    gunicorn, ``check`` is then the module. It is said, since the other may have been meant.
+    """
+    prog = _program()
+    if arguments and (word := arguments[0]) in flags.COMMANDS:
+        found = importlib.machinery.PathFinder.find_spec(word, [os.getcwd()])
+        namesake = found is not None and found.loader is not None
+        if not (namesake and _names_nothing_else(prog, arguments[1:])):
+            return flags.command(prog, word).make_context(f"{prog} {word}", arguments[1:])
+        click.echo(
+            f"Warning: {word} is taken for the application, since there is a module of this name here; "
+            f"write {word} {word}:ATTRIBUTE for the command.",
+            err=True,
+        )
+    return flags.command(prog).make_context(prog, arguments)
+
+
+def _names_nothing_else(prog: str, rest: list[str]) -> bool:
+    """Whether the rest of the command line are options only."""
+    try:
+        with flags.command(prog).make_context(prog, list(rest), resilient_parsing=True) as context:
+            return context.params["app"] is None
+    except click.ClickException:
+        return False
+
+
 def _run(parsed: flags.Parsed) -> int:
     inputs = Inputs(app=parsed.app, values=parsed.values, sources=parsed.sources)
-    settings = load(inputs)
-    if settings.print_config:
+    examined = examine(inputs)
+    settings = examined.settings
+    if parsed.command == "migrate":
+        from supervisor.migrate import migration
+
+        answer = migration(examined)
+        click.echo(str(answer))
+        return answer.exit_code
+    checks = settings.check_config or parsed.command == "check"
+    if settings.print_config and examined.failure is None:
         click.echo(print_config(settings))
-    if settings.print_config or settings.check_config:
-        return _check(settings)
+    if checks:
+        from supervisor.check import check  # and the process that it needs: only who asks pays for them
+
+        report = check(examined)
+        click.echo(str(report), err=bool(settings.print_config))
+        return report.exit_code
+    if settings.print_config:
+        for warning in settings.warnings:
+            click.echo(f"Warning: {warning}", err=True)
+    if examined.failure is not None:
+        raise examined.failure
+    if settings.print_config:
+        if problem := missing_application(settings):
+            raise ConfigError(problem)
+        return 0
     from supervisor.runtime import daemon  # the answers above do without it
     from supervisor.runtime.loop import Arbiter
 
     return daemon.run(Arbiter, settings, inputs)
-
-
-def _check(settings: Settings) -> int:
-    """Say what would be warned of, and raise `ConfigError` if it would not start. Only ``check_config`` imports."""
-    for warning in settings.warnings:
-        click.echo(f"Warning: {warning}", err=True)
-    if settings.check_config:
-        from supervisor.runtime.trial import try_out
-
-        try_out(settings)
-    elif problem := missing_application(settings):
-        raise ConfigError(problem)
-    return 0
 
 
 def _program() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +10,7 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization as keys
 
+from supervisor.config.certificates import validity
 from supervisor.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -96,3 +98,36 @@ def test_a_hook_may_set_one_after_the_other(site: Start) -> None:
     with pytest.raises(ConfigError, match="keyfile does not belong to certfile"):
         settings.set("keyfile", "other-key.pem")
     assert settings.keyfile == "key.pem"
+
+
+@pytest.mark.parametrize(
+    ("begins", "ends", "says"),
+    [
+        (-365, 365, ""),
+        (-365, 5, "names a certificate that expires on "),
+        (-365, -1, "names a certificate that has expired: "),
+        (30, 365, "names a certificate that is not valid yet: "),
+    ],
+)
+def test_its_time(tmp_path: Path, begins: int, ends: int, says: str) -> None:
+    now = dt.datetime.now(dt.UTC)
+    issued = trustme.CA().issue_cert(
+        "first.test",
+        not_before=now + dt.timedelta(days=begins),
+        not_after=now + dt.timedelta(days=ends),
+    )
+    issued.private_key_and_cert_chain_pem.write_to_path(tmp_path / "both.pem")
+    found = list(validity(str(tmp_path / "both.pem"), None, now=now.timestamp()))
+    if not says:
+        assert found == []
+        return
+    ((name, text),) = found
+    assert name == "certfile"
+    assert text.startswith(says)
+    assert "both.pem" in text
+
+
+def test_what_cannot_be_used_has_no_time(site: Start) -> None:
+    for certfile, keyfile in (("empty.pem", None), ("cert.pem", "other-key.pem"), ("cert.pem", "secret-key.pem")):
+        names = [str(site.directory / name) if name else None for name in (certfile, keyfile)]
+        assert list(validity(str(names[0]), names[1], now=0)) == []

@@ -17,7 +17,7 @@ import supervisor
 
 
 def check(directory: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "supervisor", "--check-config", *arguments]
+    command = [sys.executable, "-m", "supervisor", "--check-config", "--bind", "127.0.0.1:0", *arguments]
     source = str(Path(supervisor.__file__).parent.parent)
     environment = {"PATH": os.environ["PATH"], "PYTHONPATH": source, "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, timeout=60)
@@ -30,9 +30,10 @@ def test_what_would_start(tmp_path: Path) -> None:
         "def create(name): return {'a': print}[name]\napp = create(os.environ['NAME'])\n"
     )
     done = check(tmp_path, "shop:app", "--chdir", "code", "-e", "NAME=a", "--threads", "4")
-    assert (done.returncode, done.stdout) == (0, "")
-    assert done.stderr.startswith("Warning: threads = 4 (command line --threads) has no meaning for ASGI: ")
-    assert done.stderr.count("\n") == 1
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "\n  threads = 4 (command line --threads) has no meaning for ASGI: " in done.stdout
+    assert done.stdout.endswith("It would start: 1 warning.\n")
+    assert "hello" not in done.stdout
 
 
 @pytest.mark.parametrize(
@@ -56,11 +57,11 @@ def test_what_would_not(tmp_path: Path, text: str, arguments: list[str], first: 
     if "server.pem" in arguments:
         trustme.CA().issue_cert("test").private_key_and_cert_chain_pem.write_to_path(tmp_path / "server.pem")
     done = check(tmp_path, "shop:app", *arguments)
-    assert (done.returncode, done.stdout) == (1, "")
-    line, _, detail = done.stderr.partition("\n")
-    assert line.startswith("Error: ")
+    assert (done.returncode, done.stderr) == (1, "")
+    line, _, detail = done.stdout.partition("\nProblems\n")[2].partition("\n")
     assert first in line
     assert then in detail
+    assert done.stdout.endswith("It would not start: 1 problem, no warnings.\n")
 
 
 def test_a_hang_is_bounded_and_leaves_nothing(tmp_path: Path) -> None:
@@ -72,9 +73,8 @@ def test_a_hang_is_bounded_and_leaves_nothing(tmp_path: Path) -> None:
     )
     done = check(tmp_path, "shop:app", "--boot-timeout", "1")
     assert done.returncode == 1
-    line, _, detail = done.stderr.partition("\n")
-    says = "the application was not loaded within boot_timeout = 1 s (command line --boot-timeout)"
-    assert line == f"Error: It would not start: {says}"
+    line, _, detail = done.stdout.partition("\nProblems\n")[2].partition("\n")
+    assert line == "  the application was not loaded within boot_timeout = 1 s (command line --boot-timeout)."
     assert 'shop.py", line 4' in detail, "it says where it hangs"
     deadline = time.monotonic() + 20
     while any(map(alive, json.loads((tmp_path / "pids").read_text()))):
@@ -87,3 +87,27 @@ def alive(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def test_all_problems_in_one_go(tmp_path: Path) -> None:
+    (tmp_path / "gunicorn.conf.py").write_text("worker_class = 'gevent'\ntimeout = None\nlog_level = 'debug'\n")
+    (tmp_path / "shop.py").write_text("raise ValueError('no url')")
+    done = check(tmp_path, "shop:app", "--certfile", "none.pem", "--threads", "-1")
+    assert (done.returncode, done.stderr) == (1, "")
+    problems = done.stdout.partition("\nProblems\n")[2]
+    for problem in (
+        "  timeout must be a whole number, not None (gunicorn.conf.py:2).\n",
+        "  threads must be at least 0, not -1 (command line --threads).\n",
+        "  certfile names a file that cannot be read: 'none.pem': No such file or directory (command line",
+        "  worker_class names one of gunicorn's own, 'gevent'",
+        "  ValueError: no url.\n",
+    ):
+        assert problem in problems, done.stdout
+    assert "  log_level (gunicorn.conf.py:3) is no setting; did you mean loglevel?\n" in done.stdout
+
+
+def test_a_problem_of_the_settings_does_not_hide_that_the_application_loads(tmp_path: Path) -> None:
+    (tmp_path / "shop.py").write_text("app = print")
+    done = check(tmp_path, "shop:app", "-k", "gevent")
+    assert done.returncode == 1
+    assert "\n  application shop:app: loads in " in done.stdout

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,16 +24,41 @@ _IDLE = "Accepted, Without Effect"
 _SHORT = 32
 """Characters of a default that is shown."""
 
+_FLAG = re.compile(r"-[^\d\s.]\S*$")
+"""Never meant as the operand of the flag before it, as with argparse: ``--access-logfile --reload`` lacks a file."""
+
 _SHORT_WITH_EQUALS = re.compile(r"-[A-Za-z]=.")
+
+
+SERVE = "Serve the ASGI application APP (MODULE:ATTRIBUTE) with supervised workers."
+
+_CHECK = (
+    "Say everything that would be wrong with a start: settings, addresses, files, and the application, which is loaded "
+    "in a process that is thrown away. Exit code 1 if it would not start, else 0. --check-config does the same."
+)
+_MIGRATE = (
+    "Say what would be different from gunicorn with the configuration FILE: each setting, each hook. Nothing but the "
+    "file is run. Exit code 1 if something in it is refused, else 0."
+)
+
+COMMANDS: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "check": (("app",), _CHECK),
+    "migrate": (("file", "app"), _MIGRATE),
+}
+"""What else can be asked for by the first word: its arguments, and what it does."""
 
 
 @dataclass(frozen=True)
 class Parsed:
-    """A parsed command line: the application, the settings that were given, and the flag of each."""
+    """A parsed command line: the application, the settings that were given, and the flag of each.
+
+    ``command`` is one of `COMMANDS`, or empty for a start.
+    """
 
     app: str | None
     values: Mapping[str, Any]
     sources: Mapping[str, str]
+    command: str = ""
 
 
 class WholeNumber(_ParamType):
@@ -73,6 +99,7 @@ class SettingsCommand(click.Command):
 
     def _expanded(self, arguments: Sequence[str]) -> Iterator[str]:
         known = [flag for parameter in self.params for flag in parameter.opts if flag.startswith("--")] + ["--help"]
+        operand = {flag for parameter in self.params if _takes_operand(parameter) for flag in parameter.opts}
         rest = iter(arguments)
         for argument in rest:
             if argument == "--":
@@ -82,26 +109,40 @@ class SettingsCommand(click.Command):
             flag, equals, value = argument.partition("=")
             if flag.startswith("--") and flag not in known:
                 matches = [name for name in known if name.startswith(flag)]
-                yield (matches[0] if len(matches) == 1 else flag) + equals + value
+                flag = matches[0] if len(matches) == 1 else flag
+                argument = flag + equals + value  # noqa: PLW2901 - as it should have been written
             elif _SHORT_WITH_EQUALS.match(argument):
-                yield flag + value
-            else:
-                yield argument
+                argument = flag + value  # noqa: PLW2901 - as above
+            yield argument
+            if argument in operand:
+                for operand_of_it in itertools.islice(rest, 1):
+                    if _FLAG.match(operand_of_it):
+                        said = f"Option {argument!r} requires an argument, not {operand_of_it}."
+                        raise click.BadOptionUsage(argument, said)
+                    yield operand_of_it
 
 
-def command(prog: str) -> SettingsCommand:
-    """The command that ``prog`` names in its usage message. It runs nothing: `parse` reads what it was given."""
+def command(prog: str, word: str = "") -> SettingsCommand:
+    """The command that ``prog`` names in its usage message. It runs nothing: `parse` reads what it was given.
+
+    ``word`` is one of `COMMANDS`, or empty for a start.
+    """
+    operands, help_text = COMMANDS[word] if word else (("app",), SERVE)
     return SettingsCommand(
-        prog,
+        f"{prog} {word}".rstrip(),
         params=[
-            click.Argument(["app"], required=False, metavar="[APP]"),
+            *(
+                click.Argument([name], required=name == "file", metavar="[APP]" if name == "app" else name.upper())
+                for name in operands
+            ),
             click.Option(["-v", "--version"], is_flag=True, help="Show the version and exit."),
             *(_option(setting) for setting in TABLE.values() if setting.flags),
         ],
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-        help="Serve the ASGI application APP (MODULE:ATTRIBUTE) with supervised workers.",
+        help=help_text,
         epilog="Settings also come from a configuration file and from the environment: SUPERVISOR_WORKERS and so on. "
-        "Each is described in docs/reference/settings.md; --print-config shows what is in force.",
+        "Each is described in docs/reference/settings.md; --print-config shows what is in force. "
+        f"Instead of APP, the first word may be a command: {', '.join(COMMANDS)}; with --help behind it, it says more.",
     )
 
 
@@ -122,7 +163,15 @@ def read(context: click.Context) -> Parsed:
     names = [name for name in given if name in TABLE]
     values = {name: _plain(context.params[name]) for name in names}
     sources = {name: f"command line {TABLE[name].long_flag}" for name in names}
-    return Parsed(context.params["app"], values, sources)
+    if file := context.params.get("file"):
+        values["config"], sources["config"] = file, "command line"
+    word = (context.info_name or "").rpartition(" ")[2]
+    return Parsed(context.params["app"], values, sources, word if word in COMMANDS else "")
+
+
+def _takes_operand(parameter: click.Parameter) -> bool:
+    setting = TABLE.get(parameter.name or "")
+    return setting is not None and setting.kind is not Kind.BOOLEAN and setting.flag_value is None
 
 
 def _option(setting: Setting) -> click.Option:

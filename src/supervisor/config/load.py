@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import ModuleType
@@ -19,7 +19,7 @@ from supervisor.config import activation, checks, misspelt, modules, pyfile, tom
 from supervisor.config.schema import Invalid, Kind, Surroundings
 from supervisor.config.settings import TABLE, Settings, did_you_mean
 from supervisor.config.validators import shown, working_directory
-from supervisor.errors import ConfigError, UsageError
+from supervisor.errors import ConfigError, SupervisorError, UsageError
 
 Layer = Mapping[str, tuple[Any, str]]
 """Values by the setting's name, each with its source."""
@@ -58,39 +58,100 @@ def load(inputs: Inputs) -> Settings:
     """
     with _inside(inputs.cwd), modules.fresh_imports():
         modules.add_to_path(inputs.cwd)
-        settings = _Resolution(inputs).resolve()
-        modules.add_to_path(settings.chdir)
-        return settings
+        resolution = _Resolution(inputs)
+        resolution.resolve()
+        if (failure := resolution.failure()) is not None:
+            raise failure
+        modules.add_to_path(resolution.settings.chdir)
+        return resolution.settings
+
+
+@dataclass(frozen=True)
+class Examined:
+    """What `load` would have made of its inputs, with all that is wrong.
+
+    ``failure`` is what it would have raised. ``problems`` are all that is wrong, each a line and the detail to it, save
+    that no application is named, which is ``unnamed``. A setting that is ``invalid`` has the value that it had before.
+    """
+
+    settings: Settings
+    problems: Sequence[tuple[str, str]]
+    invalid: frozenset[str]
+    failure: SupervisorError | None
+    unnamed: UsageError | None
+
+
+def examine(inputs: Inputs) -> Examined:
+    """As `load`, for those who want to hear everything: whatever is wrong is returned, nothing is raised."""
+    resolution = _Resolution(inputs)
+    try:
+        with _inside(inputs.cwd), modules.fresh_imports():
+            modules.add_to_path(inputs.cwd)
+            resolution.resolve()
+            modules.add_to_path(resolution.settings.chdir)
+    except ConfigError as error:  # the directory cannot be entered
+        resolution.failures.append(error)
+    failure = resolution.failure()
+    problems = [(str(error), error.detail) for error in resolution.failures]
+    problems += [(f"{problem}.", "") for problem in resolution.problems]
+    unnamed = None if resolution.failures else resolution.unnamed()
+    return Examined(resolution.settings, problems, frozenset(resolution.invalid), failure, unnamed)
 
 
 class _Resolution:
-    """One run of `load`: the settings so far, and what is wrong with them."""
+    """One run of `load`: the settings so far, and what is wrong with them.
+
+    ``failures`` are layers that could not be read at all, ``problems`` are values that cannot be used.
+    """
 
     def __init__(self, inputs: Inputs) -> None:
         self.inputs = inputs
         self.settings = Settings(Surroundings(inputs.environ, inputs.cwd))
+        self.failures: list[SupervisorError] = []
         self.problems: list[str] = []
         self.invalid: set[str] = set()
 
-    def resolve(self) -> Settings:
-        arguments = self._gunicorn_arguments()
+    def resolve(self) -> None:
+        arguments = self._attempt(self._gunicorn_arguments)
         environment = dict(self._environment())
         given = {name: (value, self._origin(name)) for name, value in self.inputs.values.items()}
-        for layer in (self._file(given, environment, arguments), arguments, environment, given):
+        file = self._attempt(lambda: self._file(given, environment, arguments))
+        for layer in (file, arguments, environment, given):
             self._apply(layer)
         self._use_passed_sockets()
         self._validate_defaults()
         self._name_application()
         self.settings.settle_group()
         self._check()
-        self._report()
-        if self.settings.app is None:
-            raise UsageError(
-                f"No application is named: give it as MODULE:ATTRIBUTE ({self.inputs.app_source}), or as wsgi_app in "
-                "the configuration file."
-            )
         self.settings.warnings.extend(checks.warnings(self.settings))
-        return self.settings
+
+    def failure(self) -> SupervisorError | None:
+        """What to raise, where something is wrong."""
+        if self.failures:
+            return self.failures[0]
+        if len(self.problems) == 1:
+            return ConfigError(f"{self.problems[0]}.")
+        if self.problems:
+            return ConfigError(
+                f"The settings cannot be used: {len(self.problems)} problems.", detail="\n".join(self.problems)
+            )
+        return self.unnamed()
+
+    def unnamed(self) -> UsageError | None:
+        if self.settings.app is not None:
+            return None
+        return UsageError(
+            f"No application is named: give it as MODULE:ATTRIBUTE ({self.inputs.app_source}), or as wsgi_app in "
+            "the configuration file."
+        )
+
+    def _attempt(self, read: Callable[[], Layer]) -> Layer:
+        """A layer; none where it cannot be read, so that what is wrong with the others is found too."""
+        try:
+            return read()
+        except SupervisorError as error:
+            self.failures.append(error)
+            return {}
 
     def _apply(self, layer: Layer) -> None:
         for name, (value, source) in layer.items():
@@ -141,14 +202,6 @@ class _Resolution:
         for name, problem in checks.problems(self.settings, frozenset(self.invalid)):
             given = name == "wsgi_app" and self.inputs.app is not None
             self._refuse(name, f"{problem} ({self.inputs.app_source if given else self.settings.source(name)})")
-
-    def _report(self) -> None:
-        if len(self.problems) == 1:
-            raise ConfigError(f"{self.problems[0]}.")
-        if self.problems:
-            raise ConfigError(
-                f"The settings cannot be used: {len(self.problems)} problems.", detail="\n".join(self.problems)
-            )
 
     def _origin(self, name: str) -> str:
         return self.inputs.sources.get(name, f"argument {name}")

@@ -9,12 +9,13 @@ def print_config(settings: Settings) -> str:
     """A line for each setting, sorted: gunicorn's ``name = value``, two spaces, ``#`` and the source."""
     width = max(map(len, settings.settings))
     lines = (
-        f"{name:{width}} = {_spelled(value)}  # {value.source}" for name, value in sorted(settings.settings.items())
+        f"{name:{width}} = {spelled(value)}  # {value.source}" for name, value in sorted(settings.settings.items())
     )
     return "\n".join(lines)
 
 
-def _spelled(value: Value) -> str:
+def spelled(value: Value) -> str:
+    """The value as gunicorn prints it."""
     found = value.value
     if found is None and value.declaration.unset:
         return value.declaration.unset

@@ -119,6 +119,46 @@ def clear(path: str, pid: int) -> None:
             _close(stale)
 
 
+def owner(path: str) -> int | None:
+    """The arbiter that holds this pidfile now, None if there is none. Looks without touching the lock.
+
+    It is the process whose pid the file holds, and that has the file open, as far as may be seen (proc_pid_fd(5)).
+
+    Raises:
+        ConfigError: the file is no pidfile, or a gunicorn runs under its pid.
+    """
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigError(f"pidfile {path!r} cannot be read: {error.strerror}") from None
+    try:
+        pid = _content(path, fd)
+        command = _command(pid) if pid else []
+        if _is_gunicorn(command):
+            raise _taken(path, pid)
+        return int(pid) if command and _has_open(int(pid), fd) else None
+    finally:
+        os.close(fd)
+
+
+def _has_open(pid: int, fd: int) -> bool:
+    """Whether the process has the same file open. Where that may not be seen, its pid in the file has to do."""
+    try:
+        entries = os.listdir(f"/proc/{pid}/fd")
+    except FileNotFoundError:
+        return False
+    except PermissionError:
+        return True
+    wanted = os.fstat(fd)
+    for entry in entries:
+        with contextlib.suppress(OSError):  # closed meanwhile
+            if os.path.samestat(os.stat(f"/proc/{pid}/fd/{entry}"), wanted):
+                return True
+    return False
+
+
 def _linked(source: str, path: str) -> bool:
     """Whether ``path`` did not exist and now is ``source``."""
     try:

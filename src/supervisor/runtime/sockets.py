@@ -9,7 +9,8 @@ import os
 import socket
 import stat
 import struct
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 from supervisor.config.addresses import parse
 from supervisor.errors import ConfigError, reason
@@ -196,7 +197,7 @@ def _listen_tcp(address: tuple[str, int], bind: str, backlog: int, *, reuse_port
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise
-            raise AddressInUse(f"bind = {bind!r}: the address is in use{_tcp_holder(port)}") from error
+            raise AddressInUse(f"bind = {bind!r}: the address is in use{named(tcp_holders(port))}") from error
         on_error.pop_all()
     return Listener(sock, bind)
 
@@ -243,7 +244,7 @@ def _remove_stale(path: str, bind: str) -> None:
             # EPROTOTYPE: a datagram socket. EACCES: not ours to judge. In both cases not ours to remove (connect(2)).
             problem = f"there is a socket that cannot be examined ({error.strerror})"
             raise ConfigError(f"bind = {bind!r}: {problem}; remove it or name another path") from error
-    raise AddressInUse(f"bind = {bind!r}: the address is in use{_unix_holder(path)}")
+    raise AddressInUse(f"bind = {bind!r}: the address is in use{named(unix_holders(path))}")
 
 
 def _inherit(fd: int, bind: str) -> Listener:
@@ -275,32 +276,54 @@ def _advice(error: OSError) -> str:
             return ""
 
 
-def _tcp_holder(port: int) -> str:
+def tcp_holders(port: int) -> set[int]:
+    """Processes that listen at this port, as far as they may be seen: at least one, and those above it."""
     import psutil  # only where something has gone wrong: it is large
 
-    with contextlib.suppress(psutil.Error, OSError):
-        connections = psutil.net_connections("tcp")
-        return _name({c.pid for c in connections if c.status == psutil.CONN_LISTEN and c.laddr[1:2] == (port,)})
-    return _UNKNOWN_HOLDER
+    def listens(connection: Any) -> bool:
+        return bool(connection.status == psutil.CONN_LISTEN and connection.laddr[1:2] == (port,))
+
+    return _holders("tcp", listens)
 
 
-def _unix_holder(path: str) -> str:
+def unix_holders(path: str) -> set[int]:
+    """Processes that have a socket of this name, as bind(2) was given it; as `tcp_holders`."""
+    return _holders("unix", lambda connection: str(connection.laddr) == path)
+
+
+def _holders(kind: str, wanted: Callable[[Any], bool]) -> set[int]:
     import psutil
 
+    found: set[int] = set()
     with contextlib.suppress(psutil.Error, OSError):
-        return _name({c.pid for c in psutil.net_connections("unix") if str(c.laddr) == path})
-    return _UNKNOWN_HOLDER
+        found.update(c.pid for c in psutil.net_connections(kind) if c.pid and wanted(c))
+        # Of those who share a socket psutil names one only. The one to be stopped is a parent of the others.
+        for pid in list(found):
+            for parent in psutil.Process(pid).parents():
+                if not any(map(wanted, parent.net_connections(kind))):
+                    break
+                found.add(parent.pid)
+    return found
 
 
-def _name(pids: set[int | None]) -> str:
-    """The process among those who share the socket that is likeliest to be the parent: it has the lowest pid."""
+def named(pids: set[int]) -> str:
+    """Who it is, for a message: among those who share a socket the one that is nobody's child."""
     import psutil
 
-    known = [pid for pid in pids if pid]
-    if not known:
+    if not pids:
         return _UNKNOWN_HOLDER
-    pid = min(known)
+    pid = _eldest(pids)
     if pid == os.getpid():
         return " by another bind of this process; take one of the two away"
-    command = " ".join(" ".join(psutil.Process(pid).cmdline()).split())  # one line, whatever it was started with
-    return f" by process {pid} ({command[:200]}); stop that one first, or set another bind"
+    with contextlib.suppress(psutil.Error, OSError):
+        command = " ".join(" ".join(psutil.Process(pid).cmdline()).split())  # one line, whatever it was started with
+        return f" by process {pid} ({command[:200]}); stop that one first, or set another bind"
+    return _UNKNOWN_HOLDER
+
+
+def _eldest(pids: set[int]) -> int:
+    import psutil
+
+    with contextlib.suppress(psutil.Error, OSError):
+        return next((pid for pid in sorted(pids) if psutil.Process(pid).ppid() not in pids), min(pids))
+    return min(pids)

@@ -1,4 +1,4 @@
-"""``--check-config``: load the application as a start would, in a process that is thrown away."""
+"""The check before a start: load the application as a start would, in a process that is thrown away."""
 
 from __future__ import annotations
 
@@ -10,14 +10,17 @@ import select
 import signal
 import sys
 import time
+from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 from typing import Final, NoReturn
 
 from supervisor.application import explain, load_application
 from supervisor.config.settings import Settings
 from supervisor.core.status import describe
-from supervisor.errors import ConfigError
 from supervisor.runtime import nesting, privileges
 from supervisor.runtime.environment import Environment
+from supervisor.runtime.hazards import Snapshot, compare
 from supervisor.runtime.linux import set_parent_death_signal
 
 POLL: Final = 0.05
@@ -25,13 +28,27 @@ SLACK: Final = 1.0
 """Seconds after ``boot_timeout`` in which the process says by itself where it hangs."""
 KEPT: Final = 20_000
 """Bytes of the output that are shown when the application does not load: the last ones."""
+TLS: Final = frozenset({"certfile", "keyfile", "ca_certs", "cert_reqs", "ciphers"})
 
 
-def try_out(settings: Settings) -> None:
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """How it went: what would keep it from starting, each with its detail, and what does not go well with preload.
+
+    ``seconds`` is how long it took, ``output`` what was written meanwhile: the end of it.
+    """
+
+    problems: Sequence[tuple[str, str]]
+    hazards: Sequence[str]
+    seconds: float
+    output: str
+
+
+def try_out(settings: Settings, known: AbstractSet[str] = frozenset()) -> Trial:
     """Find the worker class, load the application and make the TLS context, all in a process of its own.
 
-    What is written there is shown only if that fails. The process is killed in the end, with those that it started.
-    Raises `ConfigError` if anything raises, or is not done within ``boot_timeout``.
+    What depends on a setting that is ``known`` to be wrong is left out. The process is killed in the end, with those
+    that it started; it has ``boot_timeout``.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -40,31 +57,32 @@ def try_out(settings: Settings) -> None:
     started = time.monotonic()
     pid = os.fork()
     if pid == 0:
-        _try(settings, report=report_w, output=output_w)
+        _try(settings, known, report=report_w, output=output_w)
     os.close(report_w)
     os.close(output_w)
     try:
         heard = _listen(pid, report_r, output_r, started + settings.boot_timeout + SLACK)
     finally:
         status = _end(pid)
+    seconds = time.monotonic() - started
     report, output = (data + _rest(fd) for fd, data in heard.items())
     os.close(report_r)
     os.close(output_r)
+    said = output[-KEPT:].decode(errors="replace").strip()
     if report.endswith(b"\n"):
-        summary, detail = json.loads(report)
-    else:
-        summary, detail = f"the process that loads the application ended early ({describe(status)})", ""
-        if time.monotonic() >= started + settings.boot_timeout:
-            limit = f"boot_timeout = {settings.boot_timeout} s ({settings.source('boot_timeout')})"
-            summary = f"the application was not loaded within {limit}"
-    if summary:
-        said = output[-KEPT:].decode(errors="replace").strip()
-        raise ConfigError(f"It would not start: {summary}", detail="\n".join(filter(None, (detail, said))))
+        problems, hazards = json.loads(report)
+        return Trial([(summary, detail) for summary, detail in problems], hazards, seconds, said)
+    summary = f"the process that loads the application ended early ({describe(status)})"
+    if seconds >= settings.boot_timeout:
+        limit = f"boot_timeout = {settings.boot_timeout} s ({settings.source('boot_timeout')})"
+        summary = f"the application was not loaded within {limit}"
+    return Trial([(summary, "")], [], seconds, said)
 
 
-def _try(settings: Settings, *, report: int, output: int) -> NoReturn:
+def _try(settings: Settings, known: AbstractSet[str], *, report: int, output: int) -> NoReturn:
     """The process that is thrown away."""
-    summary = detail = ""
+    problems: list[tuple[str, str]] = []
+    hazards: list[str] = []
     try:
         os.setsid()
         set_parent_death_signal(signal.SIGKILL)
@@ -73,29 +91,45 @@ def _try(settings: Settings, *, report: int, output: int) -> NoReturn:
             os.dup2(output, fd)
         faulthandler.enable(file=2)
         faulthandler.dump_traceback_later(settings.boot_timeout, exit=True, file=2)
-        _load(settings)
-    except BaseException as error:  # noqa: BLE001 - the application may raise anything, SystemExit included
-        summary, detail, _ = explain(error)
-    try:
+        for step in _steps(settings, known, hazards):
+            try:
+                step()
+            except BaseException as error:  # noqa: BLE001 - the application may raise anything, SystemExit included
+                problems.append(explain(error)[:2])
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(Exception):  # the application may have put anything in their place
                 stream.flush()
         with open(report, "w", encoding="utf-8") as file:
-            file.write(json.dumps([summary, detail]) + "\n")
+            file.write(json.dumps([problems, hazards]) + "\n")
     finally:
         os._exit(0)
 
 
-def _load(settings: Settings) -> None:
+def _steps(settings: Settings, known: AbstractSet[str], hazards: list[str]) -> Iterator[Callable[[], object]]:
+    """What a start does before it serves, in its order."""
     from supervisor.workers.registry import resolve
     from supervisor.workers.tls import build_context
 
+    yield lambda: _become_worker(settings)
+    if "worker_class" not in known:
+        yield lambda: resolve(settings.worker_class)
+    if settings.app is not None and "wsgi_app" not in known:
+        yield lambda: _load(settings, hazards)
+    if known.isdisjoint(TLS):
+        yield lambda: build_context(settings)
+
+
+def _become_worker(settings: Settings) -> None:
     Environment().apply(settings)
     privileges.drop(settings)
-    set_parent_death_signal(signal.SIGKILL)
-    resolve(settings.worker_class)
+    set_parent_death_signal(signal.SIGKILL)  # a change of user has taken it back (prctl(2))
+
+
+def _load(settings: Settings, hazards: list[str]) -> None:
+    before = Snapshot.take()
     load_application(settings.app)
-    build_context(settings)
+    if settings.preload_app:
+        hazards += compare(before, Snapshot.take())
 
 
 def _listen(pid: int, report: int, output: int, until: float) -> dict[int, bytes]:

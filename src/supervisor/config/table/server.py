@@ -300,8 +300,8 @@ SETTINGS = (
     switch(
         "check_config",
         DEBUGGING,
-        "Check the configuration, load the application in a process that is thrown away, say what is wrong and exit: "
-        "0 when all is well, 1 when not.",
+        "As the command check: report all that is wrong with the configuration, the addresses and files that it names, "
+        "and the application, loaded in a process that is thrown away, and exit: 0 if it would start, 1 if not.",
         "--check-config",
         applies=Applies.RESTART,
     ),
