@@ -43,7 +43,7 @@ def test_every_page_can_be_reached_from_the_index() -> None:
     assert pages <= linked
 
 
-@pytest.mark.parametrize("name", ["reference/settings.md", "explanation/lifecycle.md"])
+@pytest.mark.parametrize("name", ["reference/settings.md", "reference/gunicorn.md", "explanation/lifecycle.md"])
 def test_generated_pages_are_up_to_date(name: str) -> None:
     generated = runpy.run_path(str(ROOT / "docs" / "generate.py"))["pages"]()
     page = ROOT / "docs" / name
