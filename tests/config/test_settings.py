@@ -105,6 +105,8 @@ def test_certificates_are_looked_for_from_chdir(start: Start) -> None:
         ({"logconfig": "nope.ini"}, "logconfig names a file that cannot be read: 'nope.ini'"),
         ({"logconfig_json": "a\0b"}, "logconfig_json names a file that cannot be read: 'a.x00b': embedded null byte"),
         ({"bind": []}, "bind names no address"),
+        ({"user": -1}, "user must be a number from 0 to 4294967294, not -1"),
+        ({"group": 2**32 - 1}, "group must be a number from 0 to 4294967294, not 4294967295"),
         ({"raw_env": "=x"}, "raw_env must hold NAME=VALUE, not '=x'"),
     ],
 )

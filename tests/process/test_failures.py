@@ -467,9 +467,9 @@ def test_a_storm_of_crashes_costs_what_the_crashed_had_in_hand(
     report = load.stop()
     measured(str(report))
     assert report.counts["timed out"] == report.counts["refused"] == report.counts["wrong status"] == 0, report
-    # Not a share of the requests: how many there are depends on how long the slots back off. Each crash takes along what
-    # its worker had accepted, one connection in a turn of its loop: mostly two or three. Were the queue accepted with
-    # them, it would be all that had come while nobody was there.
+    # Not a share of the requests, whose number depends on how long the slots back off. Each crash takes along what its
+    # worker had accepted, one connection in a turn of its loop: mostly two or three. Were the queue accepted with them,
+    # it would be all that had come while nobody was there.
     assert len(report.lost) <= 5 * len(storm.report.records), report
     with Load(target, Traffic(100, limit=100)) as load:
         pass

@@ -13,11 +13,16 @@ from typing import Final
 from supervisor.config.settings import Settings
 
 _CAPABILITIES: Final = {"CAP_SETGID": 6, "CAP_SETUID": 7, "CAP_KILL": 5}  # <linux/capability.h>
+_NOBODY: Final = 2**32 - 1  # -1 leaves an id as it is (setresuid(2))
 _EFFECTIVE: Final = re.compile(r"^CapEff:\s*([0-9a-f]+)$", re.MULTILINE)
 
 
 def problems(settings: Settings) -> Iterator[tuple[str, str]]:
     """Why workers could not run as they shall. A server that was told to give up root and goes on as root is a hole."""
+    for name in ("user", "group"):
+        if not 0 <= settings.settings[name].value < _NOBODY:
+            yield name, f"must be a number from 0 to {_NOBODY - 1}, not {settings.settings[name].value}"
+            return
     effective = {"user": os.geteuid(), "group": os.getegid()}
     changed = [name for name, current in effective.items() if settings.settings[name].value != current]
     if effective["user"] != 0:
