@@ -107,7 +107,8 @@ class WorkerContext:
     ``load_app`` returns the application: at once with preload, after importing it without. It raises
     `supervisor.errors.AppNotFound`, `supervisor.errors.BootError`, or what the import raised.
     ``listeners`` are listening, non-blocking, and shared with the other workers.
-    ``server`` is what gunicorn's hooks know as ``server``.
+    ``logger`` is what hooks know as ``worker.log``, an instance of ``logger_class``. ``log`` and ``access_log`` are
+    what the worker itself writes to. ``server`` is what gunicorn's hooks know as ``server``.
     """
 
     age: int
@@ -122,6 +123,7 @@ class WorkerContext:
     siblings: Siblings
     log: logging.Logger
     access_log: logging.Logger
+    logger: Any
     server: Any
     attributes: Mapping[str, Any] = field(default_factory=dict)
 

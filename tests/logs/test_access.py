@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from supervisor.errors import ConfigError
 from supervisor.logs.access import GATHERING, MOST_LINES, AccessLog, _whole_lines
 from supervisor.logs.format import ATOMS, Atoms, compile_format, escape
-from supervisor.logs.setup import LogFile, QuietStreamHandler
+from supervisor.logs.handlers import LogFile, QuietStreamHandler
 
 
 def make_record(**changes: Any) -> Any:

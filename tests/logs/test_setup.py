@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from supervisor.errors import ConfigError
-from supervisor.logs.setup import ACCESS, ERROR, Logs, reopen, setup
+from supervisor.logs.handlers import ACCESS, ERROR, reopen
+from supervisor.logs.setup import Logs, setup
 from tests.workers.conftest import make_settings
 
 

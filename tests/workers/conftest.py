@@ -225,6 +225,7 @@ def _child(
         siblings=Scoreboard().seat(0),
         log=logs.error,
         access_log=logs.access,
+        logger=logs.logger,
         server=None,
     )
     worker: Any = resolve(worker_class)(context)

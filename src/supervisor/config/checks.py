@@ -13,7 +13,7 @@ from supervisor.config.schema import Invalid, Standing
 from supervisor.config.settings import Settings
 from supervisor.config.validators import shown, unmatched
 from supervisor.config.worker_class import validate_name
-from supervisor.logs.facade import LEVELS
+from supervisor.logs.logger import LEVELS
 
 Problem = tuple[str, str]
 """The setting, and what is wrong with it, as a clause that begins with a verb."""

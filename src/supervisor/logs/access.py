@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 from supervisor.logs.format import Atoms, compile_format
+from supervisor.logs.handlers import LogFile, QuietStreamHandler
 from supervisor.logs.record import Record
-from supervisor.logs.setup import LogFile, QuietStreamHandler
 
 GATHERING: Final = 0.005
 """Seconds that a line may wait for others, to be written with them."""
@@ -49,12 +49,14 @@ class AccessLog:
         self._handler = self._own_handler()
 
     def _own_handler(self) -> LogFile | QuietStreamHandler | None:
-        handlers = self._logger.handlers
-        plain = len(handlers) == 1 and not self._logger.propagate and not self._logger.filters
-        handler = handlers[0] if plain else None
-        if isinstance(handler, LogFile | QuietStreamHandler) and not handler.filters:
-            return handler
-        return None
+        """The handler to write for, if the logging module would do no more with a line than that."""
+        logger, handlers = self._logger, self._logger.handlers
+        alone = len(handlers) == 1 and not logger.propagate and not logger.filters
+        handler = handlers[0] if alone and logger.isEnabledFor(logging.INFO) else None
+        if not isinstance(handler, LogFile | QuietStreamHandler) or type(handler) not in (LogFile, QuietStreamHandler):
+            return None
+        plain = not handler.filters and handler.level <= logging.INFO and _is_bare(handler.formatter)
+        return handler if plain else None
 
     def log(self, record: Record) -> None:
         """Write one line for a finished request."""
@@ -63,7 +65,7 @@ class AccessLog:
                 self._logger.info(self._format, Atoms(record))
                 return
             self._lines.append(self._render(record))
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             logging.getLogger("gunicorn.error").error("the access log failed", exc_info=error)
             return
         waiting = len(self._lines)
@@ -100,6 +102,10 @@ class AccessLog:
             stream.flush()
         except (OSError, ValueError, AttributeError):
             return
+
+
+def _is_bare(formatter: logging.Formatter | None) -> bool:
+    return formatter is None or (type(formatter) is logging.Formatter and formatter._fmt == "%(message)s")
 
 
 def _encoded(lines: list[str]) -> bytes:

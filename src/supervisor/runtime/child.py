@@ -112,7 +112,8 @@ def _live(inherited: Inheritance, message: Message) -> int:
     titles.set_title("worker", settings.proc_name, str(number))
     travelled = _unpack(message.payload, inherited)
     listeners = [socket.socket(fileno=fd) for fd in listener_fds]
-    server = ServerView(settings, travelled, listeners=listeners, log=inherited.logs.error, pid=inherited.arbiter_pid)
+    logs = inherited.logs
+    server = ServerView(settings, travelled, listeners=listeners, log=logs.logger, pid=inherited.arbiter_pid)
     context = WorkerContext(
         age=number,
         slot=message.integer("slot"),
@@ -124,8 +125,9 @@ def _live(inherited: Inheritance, message: Message) -> int:
         link=link,
         row=row,
         siblings=inherited.scoreboard.seat(message.integer("seat")),
-        log=inherited.logs.error,
-        access_log=inherited.logs.access,
+        log=logs.error,
+        access_log=logs.access,
+        logger=logs.logger,
         server=server,
         attributes=travelled.worker,
     )

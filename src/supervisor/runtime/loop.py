@@ -136,7 +136,7 @@ class Arbiter:
         )
         self._surface = Surface(
             settings,
-            self._log,
+            self._holdings.logs,
             scale=lambda delta: self._pending.append(ScaleRequested(delta)),
             last_beat=lambda number: self._system.heartbeats().get(number, 0.0),
             around=self._system.around_hooks,
@@ -210,7 +210,8 @@ class Arbiter:
             self._take(occurrence)
         while not self._core.done:
             deadline = self._core.next_deadline()
-            due = (deadline, self._upgrade.next_deadline, self._notifier.next_deadline(), self._renewal.next_deadline)
+            due = [deadline, self._notifier.next_deadline()]
+            due += [part.next_deadline for part in (self._upgrade, self._renewal, self._surface)]
             for occurrence in self._system.wait(min((at for at in due if at is not None), default=None)):
                 self._take(occurrence)
             now = self._system.now()
@@ -220,6 +221,7 @@ class Arbiter:
             self._stand_up()
             self._upgrade.tick(now)
             self._notifier.tick(now)
+            self._surface.tick(now)
 
     def _take(self, occurrence: Occurrence) -> None:
         match occurrence:
@@ -355,7 +357,7 @@ class Arbiter:
     def _use(self, settings: Settings) -> None:
         self._settings = settings
         titles.set_title("arbiter", settings.proc_name)
-        self._surface.use(settings, self._log)
+        self._surface.use(settings, self._holdings.logs)
         self._reporter.use(self._log)
 
     def _close_when_emptied(self) -> None:

@@ -10,7 +10,7 @@ from supervisor.config.load import Inputs, load
 from supervisor.config.settings import Settings
 from supervisor.core.events import Failure
 from supervisor.errors import SupervisorError
-from supervisor.logs.setup import setup as setup_logs
+from supervisor.logs.setup import try_out as try_out_logs
 from supervisor.runtime.holdings import Holdings
 from supervisor.runtime.system import Plan, System
 
@@ -67,7 +67,7 @@ class Renewal:
     def _rehearse(self) -> None:
         self._tried = _content(self._settings().config_path)
         try:
-            self._trial = self._system.rehearse(lambda: setup_logs(self._read()))
+            self._trial = self._system.rehearse(lambda: try_out_logs(self._read()))
         except OSError as error:
             self._fail(SupervisorError(f"no process can be forked to read the configuration: {error.strerror}"))
         else:

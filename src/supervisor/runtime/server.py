@@ -7,7 +7,6 @@ objects, always the same ones; what was set on them is pickled into each fork co
 
 from __future__ import annotations
 
-import logging
 import os
 import pickle
 import signal
@@ -44,9 +43,7 @@ class WorkerRecord:
         *("alive", "booted", "aborted", "log", "tmp", "__dict__"),
     )
 
-    def __init__(
-        self, *, age: int, slot: int, generation: int, settings: Settings, log: logging.Logger, tmp: WorkerTmp
-    ) -> None:
+    def __init__(self, *, age: int, slot: int, generation: int, settings: Settings, log: Any, tmp: WorkerTmp) -> None:
         self.age = age
         self.slot = slot
         self.generation = generation
@@ -72,7 +69,7 @@ class ServerBase:
 
     LISTENERS: Sequence[Any]
 
-    def __init__(self, settings: Settings, *, log: logging.Logger, pid: int, listeners: Sequence[Any]) -> None:
+    def __init__(self, settings: Settings, *, log: Any, pid: int, listeners: Sequence[Any]) -> None:
         self.cfg = settings
         self.log = log
         self.pid = pid
@@ -125,7 +122,7 @@ class Server(ServerBase):
 
     __slots__ = ("_left_behind", "num_workers", "worker_age")
 
-    def __init__(self, settings: Settings, *, log: logging.Logger, listeners: Sequence[Any]) -> None:
+    def __init__(self, settings: Settings, *, log: Any, listeners: Sequence[Any]) -> None:
         super().__init__(settings, log=log, pid=os.getpid(), listeners=listeners)
         self._left_behind: set[tuple[str, str]] = set()
         self.num_workers: int = settings.workers
@@ -161,7 +158,7 @@ class ServerView(ServerBase):
     __slots__ = ("num_workers", "worker_age")
 
     def __init__(
-        self, settings: Settings, travelled: Travelled, *, listeners: Sequence[Any], log: logging.Logger, pid: int
+        self, settings: Settings, travelled: Travelled, *, listeners: Sequence[Any], log: Any, pid: int
     ) -> None:
         super().__init__(settings, log=log, pid=pid, listeners=listeners)
         self.num_workers = travelled.num_workers

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -12,6 +11,8 @@ from supervisor.config.settings import Settings
 from supervisor.core.actions import Spawn
 from supervisor.core.events import Event, Exited, Forked, ForkFailed, Ready
 from supervisor.hooks import run_hook
+from supervisor.logs.setup import Logs
+from supervisor.runtime.backlog import BacklogMeter
 from supervisor.runtime.server import Server, WorkerRecord, WorkerTmp
 from supervisor.runtime.system import Birth
 
@@ -26,23 +27,36 @@ class Surface:
     def __init__(
         self,
         settings: Settings,
-        log: logging.Logger,
+        logs: Logs,
         *,
         scale: Callable[[int], None],
         last_beat: Callable[[int], float],
         around: Callable[[], AbstractContextManager[None]],
     ) -> None:
-        self.server = Server(settings, log=log, listeners=())
-        self._log = log
+        self.server = Server(settings, log=logs.logger, listeners=())
+        self._log = logs.error
         self._scale = scale
         self._last_beat = last_beat
         self._around = around
         self._records: dict[int, WorkerRecord] = {}
+        self._counted = 0
+        self._backlog = BacklogMeter()
+        self._backlog.switch(on=bool(settings.enable_backlog_metric))
 
-    def use(self, settings: Settings, log: logging.Logger) -> None:
+    def use(self, settings: Settings, logs: Logs) -> None:
         """These settings, and the hooks in them, are in force from now on."""
         self.server.cfg = settings
-        self.server.log = self._log = log
+        self.server.log, self._log = logs.logger, logs.error
+        self._backlog.switch(on=bool(settings.enable_backlog_metric))
+
+    @property
+    def next_deadline(self) -> float | None:
+        """When there is something to be measured."""
+        return self._backlog.next_deadline
+
+    def tick(self, now: float) -> None:
+        """Measure what is to be measured now."""
+        self._backlog.tick(now, self.server.LISTENERS, self._log)
 
     def hook(self, name: str, *args: Any) -> None:
         """Run a hook, if there is one; then act on what it wrote to ``server.num_workers``."""
@@ -68,7 +82,7 @@ class Surface:
             slot=spawn.slot,
             generation=spawn.generation,
             settings=settings,
-            log=self._log,
+            log=self.server.log,
             tmp=WorkerTmp(lambda: self._last_beat(number)),
         )
         self._records[number] = record
@@ -89,7 +103,16 @@ class Surface:
             case Exited(number) if record := self._records.get(number):
                 record.alive = False
             case _:
-                pass
+                return
+        self._count()
+
+    def _count(self) -> None:
+        """Tell the logger how many workers there are, if it is another number than before: a gauge, for StatsD."""
+        count = sum(record.booted and record.alive for record in self._records.values())
+        if count != self._counted:
+            self._counted = count
+            metric = {"metric": "gunicorn.workers", "value": count, "mtype": "gauge"}
+            self._log.debug("%d workers", count, extra=metric)
 
     def aborted(self, number: int) -> None:
         """The worker was told to abort."""

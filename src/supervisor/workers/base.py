@@ -18,6 +18,7 @@ To change how the default worker serves, derive from `supervisor.workers.uvicorn
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
@@ -31,8 +32,7 @@ from typing import Any
 
 from supervisor.application import explain
 from supervisor.hooks import run_hook
-from supervisor.logs.facade import LogFacade
-from supervisor.logs.setup import reopen
+from supervisor.logs.setup import reopen_files
 from supervisor.protocols import REQUESTS, Row, WorkerContext
 from supervisor.workers.journal import Exchange
 from supervisor.workers.report import abort_report
@@ -94,7 +94,7 @@ class Worker:
         self.timeout = settings.timeout
         self.sockets: list[socket.socket] = list(context.listeners)
         self.error_log: logging.Logger = context.log
-        self.log = LogFacade(context.log, context.access_log, settings)
+        self.log: Any = context.logger
         self.app: Any = getattr(context.server, "app", None)
         self.wsgi: Any = None
         self.tmp = Heartbeat(context.row)
@@ -214,7 +214,7 @@ class Worker:
 
     def handle_usr1(self, sig: int, frame: FrameType | None) -> None:
         """USR1: reopen the log files."""
-        reopen()
+        reopen_files(self.log, self.error_log)
 
     def handle_abort(self, sig: int, frame: FrameType | None) -> None:
         """ABRT: write where the worker is stuck, call the hook ``worker_abort``, and exit with 1."""
@@ -253,4 +253,5 @@ class Worker:
     def flush_logs(self) -> None:
         """Write out what logging handlers hold."""
         for handler in (*self.error_log.handlers, *self.context.access_log.handlers):
-            handler.flush()
+            with contextlib.suppress(Exception):  # they are anybody's
+                handler.flush()

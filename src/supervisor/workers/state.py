@@ -14,12 +14,12 @@ from supervisor.protocols import CONNECTIONS, IN_FLIGHT, REQUESTS, ArbiterLink, 
 from supervisor.workers.proxy import Forwarded
 
 if TYPE_CHECKING:
-    from supervisor.logs.access import AccessLog
     from supervisor.workers.connection import Connection
     from supervisor.workers.http import HttpProtocol
     from supervisor.workers.journal import Exchange
     from supervisor.workers.reqhooks import RequestHooks
     from supervisor.workers.request import Request
+    from supervisor.workers.requestlog import RequestLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ class Shared:
         limits: Limits,
         root_path: str = "",
         forwarded: Forwarded | None = None,
-        access: AccessLog | None = None,
+        access: RequestLog | None = None,
         hooks: RequestHooks | None = None,
         max_requests: int = 0,
         fixed_headers: list[tuple[bytes, bytes]] | None = None,

@@ -10,13 +10,13 @@ import signal
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 
-from supervisor.logs.access import AccessLog
 from supervisor.protocols import WorkerContext
 from supervisor.workers import engine
 from supervisor.workers.base import Worker
 from supervisor.workers.journal import Exchange
 from supervisor.workers.proxy import Forwarded
 from supervisor.workers.reqhooks import RequestHooks
+from supervisor.workers.requestlog import request_log
 from supervisor.workers.server import Server
 from supervisor.workers.state import Limits, Shared
 
@@ -119,9 +119,6 @@ class UvicornWorker(Worker):
 
     def _make_shared(self, loop: asyncio.AbstractEventLoop) -> Shared:
         config, settings, context = self.config, self.cfg, self.context
-        access = None
-        if context.access_log.handlers or (context.access_log.propagate and context.access_log.hasHandlers()):
-            access = AccessLog(context.access_log, settings.access_log_format, loop.call_later)
         forwarded = None
         if self._trusts_proxies:
             forwarded = Forwarded(config.forwarded_allow_ips, settings.secure_scheme_headers)
@@ -140,7 +137,7 @@ class UvicornWorker(Worker):
             limits=limits,
             root_path=config.root_path,
             forwarded=forwarded,
-            access=access,
+            access=request_log(context, loop.call_later),
             hooks=RequestHooks.of(self, context.log, settings),
             max_requests=self.max_requests if settings.max_requests > 0 else 0,
             fixed_headers=list(config.encoded_headers),

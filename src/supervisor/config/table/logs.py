@@ -11,8 +11,6 @@ from supervisor.config.table.build import string, switch
 
 LOGGING = "Logging"
 
-_SYSLOG = later("nothing is sent to syslog yet")
-_STATSD = later("nothing is sent to StatsD yet")
 _SYSLOG_SOCKETS = {
     "darwin": "unix:///var/run/syslog",
     "freebsd": "unix:///var/run/log",
@@ -50,7 +48,6 @@ SETTINGS = (
         LOGGING,
         "Keep the access log out of syslog.",
         "--disable-redirect-access-to-syslog",
-        effect=_SYSLOG,
     ),
     string(
         "access_log_format",
@@ -89,14 +86,14 @@ SETTINGS = (
     Setting(
         name="logger_class",
         group=LOGGING,
-        doc="The class that writes the logs.",
+        doc="The class that writes the logs: a class, or the path of one. It derives from gunicorn.glogging.Logger or "
+        "supervisor.logs.logger.Logger, or has the methods of these.",
         kind=Kind.CLASS,
         validate=validators.class_or_name,
         default="gunicorn.glogging.Logger",
         flags=("--logger-class",),
         metavar="STRING",
-        applies=Applies.RESTART,
-        effect=later("the logs are written by the logging module alone; logconfig_dict sets handlers and formats"),
+        applies=Applies.LIVE,
     ),
     string(
         "logconfig",
@@ -133,9 +130,8 @@ SETTINGS = (
         "--log-syslog-to",
         metavar="SYSLOG_ADDR",
         default_text="udp://localhost:514, elsewhere the socket of the platform",
-        effect=_SYSLOG,
     ),
-    switch("syslog", LOGGING, "Send the logs to syslog.", "--log-syslog", effect=_SYSLOG),
+    switch("syslog", LOGGING, "Send the logs to syslog.", "--log-syslog"),
     string(
         "syslog_prefix",
         LOGGING,
@@ -143,7 +139,6 @@ SETTINGS = (
         None,
         "--log-syslog-prefix",
         metavar="SYSLOG_PREFIX",
-        effect=_SYSLOG,
     ),
     string(
         "syslog_facility",
@@ -152,7 +147,6 @@ SETTINGS = (
         "user",
         "--log-syslog-facility",
         metavar="SYSLOG_FACILITY",
-        effect=_SYSLOG,
     ),
     switch(
         "enable_stdio_inheritance",
@@ -170,7 +164,6 @@ SETTINGS = (
         validate=_statsd,
         flags=("--statsd-host",),
         metavar="STATSD_ADDR",
-        effect=_STATSD,
     ),
     string(
         "dogstatsd_tags",
@@ -179,7 +172,6 @@ SETTINGS = (
         "",
         "--dogstatsd-tags",
         metavar="DOGSTATSD_TAGS",
-        effect=_STATSD,
     ),
     string(
         "statsd_prefix",
@@ -188,13 +180,11 @@ SETTINGS = (
         "",
         "--statsd-prefix",
         metavar="STATSD_PREFIX",
-        effect=_STATSD,
     ),
     switch(
         "enable_backlog_metric",
         LOGGING,
-        "Measure how many connections wait to be accepted.",
+        "Tell the log, and StatsD, once a second how many TCP connections wait to be accepted.",
         "--enable-backlog-metric",
-        effect=_STATSD,
     ),
 )
