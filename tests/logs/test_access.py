@@ -136,7 +136,7 @@ def test_escape_leaves_ordinary_text_alone(text: str) -> None:
 def test_atoms_as_a_mapping_are_gunicorns() -> None:
     atoms = Atoms(make_record())
     assert set(atoms) == set(ATOMS)
-    assert atoms["s"] == 200
+    assert (atoms["s"], atoms["b"], atoms["B"]) == ("200", "1234", 1234)
     assert atoms["{host}i"] == "example.org"
     assert atoms["nobody"] == "-"
 

@@ -90,7 +90,8 @@ def _response_field(record: Record, name: bytes) -> str:
 
 
 def _variable(record: Record, name: str) -> str:
-    value = environ_of(record).get(name)
+    environ = environ_of(record)
+    value = environ.get(name, environ.get(name.lower()))
     return "-" if value is None else escape(str(value))
 
 
@@ -210,13 +211,17 @@ def compile_format(text: str) -> Callable[[Record], str]:
 
 
 class Atoms(Mapping[str, Any]):
-    """The atoms of one record, computed when they are asked for: ``record.args`` of the logging module's records."""
+    """The atoms of one record, computed when they are asked for: ``record.args`` of the logging module's records.
+
+    Formatters write them as JSON, so their types are those of gunicorn's WSGI workers: the status is text.
+    """
 
     def __init__(self, record: Record) -> None:
         self._record = record
 
     def __getitem__(self, name: str) -> Any:
-        return _values_of(name)(self._record)[0]
+        value = _values_of(name)(self._record)[0]
+        return str(value) if name in ("s", "b") else value
 
     def __iter__(self) -> Iterator[str]:
         return iter(ATOMS)

@@ -23,7 +23,7 @@ class Record(Protocol):
 def environ_of(record: Record) -> dict[str, Any]:
     """What a WSGI server would have called the environ, without the streams (PEP 3333)."""
     scope = record.scope
-    client = scope.get("client") or ("", 0)
+    client = scope.get("client") or ("",)
     environ: dict[str, Any] = {
         "REQUEST_METHOD": record.method,
         "RAW_URI": record.target,
@@ -32,11 +32,12 @@ def environ_of(record: Record) -> dict[str, Any]:
         "QUERY_STRING": bytes(scope.get("query_string", b"")).decode("latin-1"),
         "SERVER_PROTOCOL": record.protocol,
         "REMOTE_ADDR": client[0],
-        "REMOTE_PORT": str(client[1]),
         "wsgi.url_scheme": scope.get("scheme", "http"),
     }
+    if len(client) > 1:
+        environ["REMOTE_PORT"] = str(client[1])
     server = scope.get("server")
-    if server:
+    if server and server[1] is not None:  # that of a Unix socket is a path without a port
         environ["SERVER_NAME"], environ["SERVER_PORT"] = server[0], str(server[1])
     for name, value in scope["headers"]:
         key = name.decode("latin-1").upper().replace("-", "_")
