@@ -192,7 +192,7 @@ def test_statsd_gets_the_same_lines(start: Start, tmp_path: Path, unix: bool) ->
 
 
 def test_statsd_gets_one_of_each_for_every_request_with_the_access_log_off(start: Start) -> None:
-    """gunicorn's ASGI worker sends none then, though its others do."""
+    """Those of gunicorn do so too, save for its ASGI worker."""
     with listening(socket.AF_INET, socket.SOCK_DGRAM, ("127.0.0.1", 0)) as listener:
         server = start("supervisor", f"statsd_host = '127.0.0.1:{listener.port}'\n").ready()
         before = sum(":1|c" in line and "gunicorn.requests" in line for line in listener.lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 
@@ -23,7 +24,7 @@ class Record(Protocol):
 def environ_of(record: Record) -> dict[str, Any]:
     """What a WSGI server would have called the environ, without the streams (PEP 3333)."""
     scope = record.scope
-    client = scope.get("client") or ("",)
+    client: Sequence[Any] = scope.get("client") or ("",)
     environ: dict[str, Any] = {
         "REQUEST_METHOD": record.method,
         "RAW_URI": record.target,

@@ -6,8 +6,11 @@ A syslog that is not there costs its lines, never the service: nothing here wait
 from __future__ import annotations
 
 import contextlib
+import errno
 import logging
 import logging.handlers
+import os
+import select
 import socket
 import time
 from typing import Any, Final
@@ -16,10 +19,10 @@ from supervisor.errors import ConfigError
 from supervisor.logs.handlers import ERROR
 from supervisor.logs.lookup import resolve
 
-RETRY: Final = 5.0
+RETRY: Final = 3.0
 """Seconds between attempts to reach a syslog that is away."""
-CONNECT: Final = 0.1
-"""Seconds that a TCP connection may take."""
+CONNECT: Final = 0.5
+"""Seconds that the first connection over TCP may take; for any later one nobody waits."""
 
 _OTHERS: Final = ("console", "ntp", "solaris-cron")
 FACILITIES: Final = {
@@ -82,7 +85,9 @@ class SyslogHandler(logging.handlers.SysLogHandler):
         self._resolved = isinstance(address, str)
         self._retry_at = 0.0
         self._sock: socket.socket | None = None
+        self._patience = CONNECT
         super().__init__(address, facility)
+        self._patience = 0.0
 
     def createSocket(self) -> None:  # noqa: N802 - the logging module's name
         """Connect, unless that has failed a moment ago."""
@@ -103,17 +108,25 @@ class SyslogHandler(logging.handlers.SysLogHandler):
         failure = OSError()
         for kind in self._kinds:
             sock = socket.socket(self._family, kind)
-            try:
-                if kind == socket.SOCK_STREAM or self._family == socket.AF_UNIX:
-                    sock.settimeout(CONNECT)
-                    sock.connect(self._target)
-                sock.setblocking(False)
-            except OSError as error:
-                sock.close()
-                failure = error
-            else:
+            sock.setblocking(False)
+            # Datagrams over IP need no connection; with one, the answer that nobody listens would come as an error.
+            error = 0
+            if kind == socket.SOCK_STREAM or self._family == socket.AF_UNIX:
+                error = self._begin(sock)
+            if not error:
                 return sock
+            sock.close()
+            failure = OSError(error, os.strerror(error))
         raise failure
+
+    def _begin(self, sock: socket.socket) -> int:
+        """Connect, and return the error number. One that is not there yet is no error where nobody waits."""
+        error = sock.connect_ex(self._target)
+        if error != errno.EINPROGRESS:
+            return error
+        if select.select([], [sock], [], self._patience)[1]:
+            return sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        return errno.ETIMEDOUT if self._patience else 0
 
     def _tell(self, error: OSError) -> None:
         if self._place in _told:
