@@ -8,35 +8,18 @@ import os
 import re
 import stat
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from supervisor.errors import ConfigError
-from supervisor.logs.handlers import ACCESS, ERROR, reopen
+from supervisor.logs.handlers import ERROR, reopen
 from supervisor.logs.setup import Logs, setup
 from tests.workers.conftest import make_settings
 
-
-@pytest.fixture(autouse=True)
-def restored_loggers() -> Iterator[None]:
-    names = (ERROR, ACCESS, "uvicorn.error", "")
-    loggers = [logging.getLogger(name) for name in names]
-    for logger in loggers[:-1]:
-        # As they are in a new process. pytest puts handlers of its own on loggers that an earlier test has cut off.
-        logger.handlers.clear()
-        logger.propagate = True
-    before = [(logger, list(logger.handlers), logger.level, logger.propagate) for logger in loggers]
-    yield
-    for logger, handlers, level, propagate in before:
-        for handler in logger.handlers:
-            if handler not in handlers:
-                handler.close()
-        logger.handlers[:] = handlers
-        logger.setLevel(level)
-        logger.propagate = propagate
+pytestmark = pytest.mark.usefixtures("fresh_loggers")
 
 
 def make_logs(tmp_path: Path, **values: Any) -> Logs:

@@ -138,6 +138,7 @@ METRICS = {
     "gunicorn.request.duration:N|ms",
     "gunicorn.request.status.200:N|c|@1.0",
     "gunicorn.request.status.404:N|c|@1.0",
+    "gunicorn.request.status.500:N|c|@1.0",
     "gunicorn.workers:N|g",
     "gunicorn.backlog:N|h",
     "gunicorn.log.critical:N|c|@1.0",
@@ -181,6 +182,7 @@ def test_statsd_gets_the_same_lines(start: Start, tmp_path: Path, unix: bool) ->
         for server, listener in zip(servers, listeners, strict=True):
             server.ready()
             server.exchange(get("/missing"))
+            server.exchange(get("/boom"))
             wanted = {f"site.{metric}|#a:b,c" for metric in METRICS}
             wait_until(
                 lambda listener=listener, wanted=wanted: _metrics(listener.lines) >= wanted,  # type: ignore[misc]

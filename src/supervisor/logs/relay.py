@@ -86,7 +86,10 @@ class Relay(logging.Logger):
         options = {"exc_info": exc_info, "extra": extra, "stack_info": stack_info}
         given = {name: value for name, value in options.items() if value}
         try:
-            if level in _METHODS:
+            if level == logging.ERROR and exc_info:
+                # An exception is counted as one, as gunicorn does.
+                self._to.exception(msg, *args, **given)
+            elif level in _METHODS:
                 getattr(self._to, _METHODS[level])(msg, *args, **given)
             else:
                 self._to.log(level, msg, *args, **given)
