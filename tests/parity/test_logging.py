@@ -7,7 +7,6 @@ purpose, the test says how.
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 import socket
 from collections.abc import Callable, Iterator
@@ -356,60 +355,118 @@ def test_a_logger_class_does_the_same(start: Start, name: str) -> None:
 # -- logging configurations
 
 CONFIGURATIONS = {
-    "own formatter, default handlers": {
-        "formatters": {"generic": {"format": "%(levelname)s-%(name)s-%(message)s", "class": "logging.Formatter"}},
+    "empty": "logconfig_dict = {}",
+    "own formatter, default handlers": """
+logconfig_dict = {
+    "formatters": {"generic": {"format": "%(levelname)s-%(name)s-%(message)s", "class": "logging.Formatter"}},
+}
+""",
+    "files, live objects and classes of the file, without a version": """
+import json, logging, sys
+
+class Json(logging.Formatter):
+    def __init__(self, key):
+        super().__init__()
+        self.key = key
+    def format(self, record):
+        return json.dumps({self.key: record.getMessage(), "name": record.name})
+
+class Quiet(logging.Filter):
+    def filter(self, record):
+        return "/empty" not in record.getMessage()
+
+logconfig_dict = {
+    "root": {"level": "INFO", "handlers": []},
+    "loggers": {
+        "gunicorn.error": {"level": "WARNING", "handlers": ["file"], "propagate": False},
+        "gunicorn.access": {"level": "INFO", "handlers": ["access", "live"], "propagate": False, "filters": ["quiet"]},
     },
-    "loggers of files, no version": {
-        "loggers": {
-            "gunicorn.error": {"level": "WARNING", "handlers": ["file"], "propagate": False},
-            "gunicorn.access": {"level": "INFO", "handlers": ["access"], "propagate": False},
-        },
-        "handlers": {
-            "console": {"class": "logging.NullHandler"},
-            "file": {"class": "logging.FileHandler", "filename": "error.log", "formatter": "plain"},
-            "access": {"class": "logging.FileHandler", "filename": "access.log", "formatter": "plain"},
-        },
-        "formatters": {"plain": {"format": "%(name)s: %(message)s"}},
+    "filters": {"quiet": {"()": Quiet}},
+    "handlers": {
+        "file": {"class": "logging.FileHandler", "filename": "error.log", "formatter": "json"},
+        "access": {"()": lambda **options: logging.FileHandler("access.log"), "formatter": "json"},
+        "live": {"class": "logging.StreamHandler", "stream": sys.stdout, "formatter": "plain"},
     },
-    "only a logger of the application": {
-        "loggers": {"mine": {"level": "DEBUG", "handlers": ["console"]}},
+    "formatters": {
+        "json": {"()": Json, "key": "text"},
+        "plain": {"format": "%(name)s: %(message)s", "()": "logging.Formatter"},
     },
+}
+""",
+    "the root as an empty name, handlers of gunicorn's": """
+from gunicorn import glogging
+logconfig_dict = {
+    "loggers": {
+        "": {"level": "INFO", "handlers": ["console"]},
+        "gunicorn.access": {"level": "INFO", "handlers": [], "propagate": True},
+    },
+    "handlers": glogging.CONFIG_DEFAULTS["handlers"],
+}
+""",
+    "only a logger of the application": """
+logconfig_dict = {"loggers": {"mine": {"level": "DEBUG", "handlers": ["console"]}}}
+""",
+    "JSON": """
+import json
+with open("log.json", "w") as file:
+    json.dump({"formatters": {"generic": {"format": "json-config %(message)s"}}, "root": {"handlers": []}}, file)
+logconfig_json = "log.json"
+""",
+    "INI": """
+with open("log.ini", "w") as file:
+    file.write(
+        "[loggers]\\nkeys=root,error,access\\n[handlers]\\nkeys=file,console\\n[formatters]\\nkeys=plain\\n"
+        "[logger_root]\\nlevel=INFO\\nhandlers=console\\n"
+        "[logger_error]\\nlevel=INFO\\nhandlers=file\\npropagate=1\\nqualname=gunicorn.error\\n"
+        "[logger_access]\\nlevel=INFO\\nhandlers=console\\npropagate=0\\nqualname=gunicorn.access\\n"
+        "[handler_file]\\nclass=FileHandler\\nformatter=plain\\nargs=('error.log',)\\n"
+        "[handler_console]\\nclass=StreamHandler\\nformatter=plain\\nargs=(sys.stdout,)\\n"
+        "[formatter_plain]\\nformat=%(name)s %(levelname)s %(message)s\\n"
+    )
+logconfig = "log.ini"
+""",
 }
 
 
-@pytest.mark.parametrize(
-    ("name", "setting"),
-    [*((name, "logconfig_dict") for name in CONFIGURATIONS), ("loggers of files, no version", "logconfig_json")],
-)
-def test_a_logging_configuration_does_the_same(start: Start, tmp_path: Path, name: str, setting: str) -> None:
-    values = CONFIGURATIONS[name]
-    file = tmp_path / "log.json"
-    file.write_text(json.dumps(values))
-    chosen = repr(values) if setting == "logconfig_dict" else repr(str(file))
-    servers = []
-    for kind in ("gunicorn", "supervisor"):
-        configuration = (
-            f"{setting} = {chosen}\naccesslog = 'plain.log'\naccess_log_format = 'line %(r)s %(s)s'\n"
-            "def post_worker_init(worker):\n    worker.log.warning('from the worker')\n"
-        )
-        servers.append(start(kind, configuration))
-    seen = []
-    for server in servers:
-        server.ready()
-        server.exchange(get("/plain"))
-        server.stop()
-        kept = ("/plain", "from the worker")
-        files = ("output.log", "error.log", "access.log", "plain.log")
-        seen.append(
-            {
-                each: sorted(
-                    re.sub(r"\[[^]]*\d[^]]*\]", "[N]", line)
-                    for line in server.text(each).splitlines()
-                    if any(text in line for text in kept)
-                )
-                for each in files
-            }
-        )
-    theirs, ours = seen
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_a_logging_configuration_does_the_same(start: Start, name: str) -> None:
+    configuration = (
+        "accesslog = 'plain.log'\naccess_log_format = 'line %(r)s %(s)s'\n"
+        "def post_worker_init(worker):\n    worker.log.warning('from the worker')\n" + CONFIGURATIONS[name]
+    )
+    servers = [start("gunicorn", configuration), start("supervisor", configuration)]
+    theirs, ours = map(_what_is_logged, servers)
     assert any(ours.values())
     assert ours == theirs
+
+
+def _what_is_logged(server: Server) -> dict[str, list[str]]:
+    """The lines of two requests and of a message, by file; order and time do not count."""
+    server.ready()
+    for target in ("/plain", "/empty"):
+        server.exchange(get(target))
+    server.stop()
+    kept = ("/plain", "/empty", "from the worker")
+    return {
+        name: sorted(
+            re.sub(r"\[[^]]*\d[^]]*\]", "[N]", line)
+            for line in server.text(name).splitlines()
+            if any(text in line for text in kept)
+        )
+        for name in ("output.log", "error.log", "access.log", "plain.log")
+    }
+
+
+def test_a_configuration_may_use_a_handler_that_it_does_not_define(start: Start) -> None:
+    """Gunicorn does not start with it, unless the handlers that it has by default happen to be all that there are."""
+    configuration = (
+        "logconfig_dict = {\n"
+        "    'handlers': {'mine': {'class': 'logging.FileHandler', 'filename': 'error.log'}},\n"
+        "    'loggers': {'gunicorn.error': {'handlers': ['mine', 'console'], 'level': 'INFO', 'propagate': False}},\n"
+        "}\n"
+    )
+    theirs, ours = start("gunicorn", configuration), start("supervisor", configuration)
+    assert theirs.process.wait(45) == 1
+    ours.ready().stop()
+    assert "Listening at" in ours.text("error.log")
+    assert "Listening at" in ours.text()
