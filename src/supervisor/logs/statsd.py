@@ -33,7 +33,8 @@ class Statsd(Logger):
         try:
             self._open(cfg.statsd_host)
         except OSError as error:
-            self.warning("statsd_host %s cannot be found (%s): no metrics are sent", cfg.statsd_host, error.strerror)
+            host = cfg.statsd_host if isinstance(cfg.statsd_host, str) else ":".join(map(str, cfg.statsd_host))
+            self.warning("statsd_host %s cannot be found (%s): no metrics are sent", host, error.strerror)
 
     def _open(self, host: Any) -> None:
         if host is None:

@@ -18,6 +18,7 @@ from typing import Final, NoReturn
 from supervisor.application import explain, load_application
 from supervisor.config.settings import Settings
 from supervisor.core.status import describe
+from supervisor.logs.classes import logger_class
 from supervisor.runtime import nesting, privileges
 from supervisor.runtime.environment import Environment
 from supervisor.runtime.hazards import Snapshot, compare
@@ -110,7 +111,12 @@ def _steps(settings: Settings, known: AbstractSet[str], hazards: list[str]) -> I
     from supervisor.workers.registry import resolve
     from supervisor.workers.tls import build_context
 
+    yield lambda: Environment().apply(settings)
+    if "logger_class" not in known:
+        yield lambda: logger_class(settings)
     yield lambda: _become_worker(settings)
+    if os.geteuid() != settings.uid:
+        return  # what follows runs code of the user's, which must not run as root
     if "worker_class" not in known:
         yield lambda: resolve(settings.worker_class)
     if settings.app is not None and "wsgi_app" not in known:
@@ -120,7 +126,6 @@ def _steps(settings: Settings, known: AbstractSet[str], hazards: list[str]) -> I
 
 
 def _become_worker(settings: Settings) -> None:
-    Environment().apply(settings)
     privileges.drop(settings)
     set_parent_death_signal(signal.SIGKILL)  # a change of user has taken it back (prctl(2))
 
