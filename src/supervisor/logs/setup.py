@@ -173,8 +173,12 @@ def setup(settings: Any) -> Logs:
 
 def try_out(settings: Any) -> None:
     """`setup` for trial, in a process that is thrown away: raises what it would, and logs nothing."""
+    before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
-    setup(settings)
+    try:
+        setup(settings)
+    finally:
+        logging.disable(before)
 
 
 def _make(settings: Any) -> Any:
