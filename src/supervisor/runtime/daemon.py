@@ -18,7 +18,8 @@ from typing import Final, NoReturn, Protocol
 from supervisor.config.load import Inputs
 from supervisor.config.settings import Settings
 from supervisor.errors import SupervisorError
-from supervisor.logs.setup import ERROR, UVICORN
+from supervisor.logs.handlers import ERROR
+from supervisor.logs.setup import UVICORN
 from supervisor.runtime import handover
 from supervisor.runtime.service_manager import for_successor
 

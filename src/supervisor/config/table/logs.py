@@ -6,7 +6,7 @@ import sys
 
 from supervisor.config import validators
 from supervisor.config.addresses import Address, parse
-from supervisor.config.schema import Applies, Invalid, Kind, Setting, later
+from supervisor.config.schema import Applies, Invalid, Kind, Setting
 from supervisor.config.table.build import string, switch
 
 LOGGING = "Logging"
