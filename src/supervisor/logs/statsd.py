@@ -45,6 +45,11 @@ class Statsd(Logger):
             family, self._target = resolve(*host)
         self.sock = socket.socket(family, socket.SOCK_DGRAM)
         self.sock.setblocking(False)
+        if family != socket.AF_UNIX:
+            # The kernel looks for the way once. A Unix socket would stay connected to a listener that has gone.
+            with contextlib.suppress(OSError):
+                self.sock.connect(self._target)
+                self._target = None
 
     # -- what is logged
 
@@ -127,4 +132,7 @@ class Statsd(Logger):
             data += b"|#" + self.dogstatsd_tags.encode()
         # Nobody listens, or its queue is full.
         with contextlib.suppress(OSError):
-            self.sock.sendto(data, self._target)
+            if self._target is None:
+                self.sock.send(data)
+            else:
+                self.sock.sendto(data, self._target)
