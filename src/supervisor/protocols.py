@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Protocol, runtime_checkable
 
@@ -98,6 +98,9 @@ class ArbiterLink(Protocol):
 
     def say_draining(self) -> None:
         """The worker takes no new connections from now on."""
+
+    def say_imported(self, files: Iterable[str]) -> None:
+        """The worker has imported these files of the project: changes of them matter. Under ``reload`` only."""
 
 
 @dataclass(slots=True)

@@ -89,6 +89,8 @@ class Reporter:
                 self._failure(f"Reload incomplete: {done}, and goes on trying", failure)
             case actions.GenerationDropped(generation, superseded=True, failure=failure):
                 self._log.info("Generation %d was dropped: %s", generation, failure.summary)
+            case actions.GenerationDropped(generation, 0, failure):
+                self._failure(f"Boot failed: generation {generation} was dropped; waiting for changed files", failure)
             case actions.GenerationDropped(generation, serving, failure):
                 self._failure(f"Reload failed: generation {generation} was dropped, {serving} goes on serving", failure)
             case actions.BackOff(slot, seconds, failures, failure):

@@ -27,6 +27,7 @@ from supervisor.core.events import (
 )
 from supervisor.errors import SupervisorError
 from supervisor.runtime.system import Birth, Occurrence, Plan, Rehearsed, Succession, SuccessorExited
+from supervisor.runtime.watched import Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,32 @@ class FakeWorker:
     pid: int = 0
     gone: bool = False
     ready_at: float | None = None
+
+
+class FakeWatchers:
+    """A watcher without a process: what it was started with, and what it was told."""
+
+    def __init__(self) -> None:
+        self.started: list[Watch] = []
+        self.since = 0.0
+        self.imported: list[str] = []
+        self.healthy = False
+        self.running = False
+
+    def start(self, watch: Watch, *, proc_name: str, since: float) -> None:
+        del proc_name
+        self.started.append(watch)
+        self.since = since
+        self.imported, self.healthy, self.running = [], False, True
+
+    def stop(self) -> None:
+        self.running = False
+
+    def tell_imported(self, files: Iterable[str]) -> None:
+        self.imported += files
+
+    def tell_health(self, *, healthy: bool) -> None:
+        self.healthy = healthy
 
 
 class FakeSystem:
@@ -78,6 +105,7 @@ class FakeSystem:
         self.told_predecessor = False
         self.rehearsals = 0
         self.closed = False
+        self.watchers = FakeWatchers()
 
     def at(self, seconds: float, occurrence: Occurrence) -> None:
         """Have something happen, so many seconds after the system was made."""

@@ -11,7 +11,7 @@ import signal
 import socket
 import time
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,9 @@ class ChildLink:
 
     def say_draining(self) -> None:
         self._say("draining")
+
+    def say_imported(self, files: Iterable[str]) -> None:
+        self._say("imported", *files)
 
 
 class RunningWorker:

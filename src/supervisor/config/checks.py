@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.machinery
+import importlib.util
 import os
 import re
 import sys
@@ -115,6 +116,11 @@ def _application(settings: Settings) -> Iterator[Problem]:
         yield "wsgi_app", f"must be MODULE:ATTRIBUTE or an ASGI application, which is callable; {shown(app)} is not"
 
 
+def _watching(settings: Settings) -> Iterator[Problem]:
+    if settings.reload and settings.reload_engine == "inotify" and importlib.util.find_spec("watchfiles") is None:
+        yield "reload_engine", "= inotify needs the package watchfiles: pip install watchfiles, or leave it at auto"
+
+
 _CHECKS = (
     _addresses,
     _files,
@@ -125,6 +131,7 @@ _CHECKS = (
     _loglevel,
     _worker_class,
     _application,
+    _watching,
 )
 
 

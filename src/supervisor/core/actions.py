@@ -133,7 +133,8 @@ class ReloadStalled:
 class GenerationDropped:
     """A new generation did not get ready, or an operator's next order ``superseded`` it; the serving one stays.
 
-    ``serving`` is 0 while none serves yet: only the first generations can be superseded then, by a reload.
+    ``serving`` is 0 while none serves yet: the first generations can then be superseded by a reload, and such as are
+    patient (`supervisor.core.events.Limits`) wait for the next one.
     """
 
     generation: int

@@ -125,8 +125,8 @@ class Arbiter:
                 self._tick(beats, now)
             case events.StopRequested(graceful, at_once):
                 self._stop_requested(now, graceful=graceful, at_once=at_once)
-            case events.ReloadRequested(limits):
-                self._reload(limits, now)
+            case events.ReloadRequested(limits, placeholder):
+                self._reload(limits, now, placeholder=placeholder)
             case events.ScaleRequested(delta):
                 self._scale(delta)
             case events.StandDownRequested():
@@ -142,13 +142,13 @@ class Arbiter:
             self._set_wanted(limits.workers, first=True)
             self._generations.add_candidate(limits, now)
 
-    def _reload(self, limits: Limits, now: float) -> None:
+    def _reload(self, limits: Limits, now: float, *, placeholder: bool) -> None:
         if self._phase is Phase.RUNNING:
             self._drop_candidate(Failure("superseded by a newer reload"), superseded=True)
             if self._generations.serving is None:
                 self._slots.forgive()
                 self._set_wanted(limits.workers)
-            self._generations.add_candidate(limits, now)
+            self._generations.add_candidate(limits, now, placeholder=placeholder)
 
     def _scale(self, delta: int) -> None:
         if self._phase is Phase.RUNNING:
@@ -201,7 +201,7 @@ class Arbiter:
     def _loader_failed(self, generation: Generation, failure: Failure, now: float) -> None:
         generation.failure = failure
         if generation is self._generations.candidate:
-            self._give_up(failure, now)
+            self._give_up(generation, failure, now)
 
     def _loader_exited(self, generation: Generation, status: int, now: float) -> None:
         for worker in self._workers.of_generation(generation.number):
@@ -214,7 +214,7 @@ class Arbiter:
         if generation is self._generations.candidate:
             generation.crashes += 1
             if self._is_hopeless(generation, explained=explained):
-                self._give_up(failure, now)
+                self._give_up(generation, failure, now)
                 return
         elif generation is not self._generations.serving or self.stopping:
             self._generations.forget(generation)
@@ -227,9 +227,9 @@ class Arbiter:
         """Whether a candidate is not worth another try: behind it stands one that serves, or it will fail again."""
         return self._generations.serving is not None or explained or candidate.crashes >= policy.BOOT_CRASHES
 
-    def _give_up(self, failure: Failure, now: float) -> None:
-        """The candidate will not get ready: without a generation that serves, that is the end."""
-        if self._generations.serving is not None:
+    def _give_up(self, candidate: Generation, failure: Failure, now: float) -> None:
+        """The candidate will not get ready: without a generation that serves, or patience, that is the end."""
+        if self._generations.serving is not None or candidate.limits.patient:
             self._drop_candidate(failure)
         else:
             self._do(actions.BootAbandoned(failure))
@@ -334,7 +334,7 @@ class Arbiter:
         if candidate is not None and worker.generation == candidate.number:
             candidate.crashes += 1
             if self._is_hopeless(candidate, explained=worker.failure is not None):
-                self._give_up(failure, now)
+                self._give_up(candidate, failure, now)
                 return
         served_for = worker.served_for(now)
         slot = self._slots.failed(worker.slot, served_for=served_for, jitter=self._jitter(), now=now)
@@ -373,7 +373,7 @@ class Arbiter:
             failure = Failure(f"generation {generation.number} did not load within boot_timeout ({limit:g} s)")
             self._generations.abort_loader(generation, failure, now)
             if generation is self._generations.candidate:
-                self._give_up(failure, now)
+                self._give_up(generation, failure, now)
         for worker in self._workers:
             if worker.deadline is not None and worker.deadline <= now:
                 self._overdue(worker, now)

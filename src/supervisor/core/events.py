@@ -16,6 +16,8 @@ class Limits:
 
     Times are seconds. ``timeout`` may be 0, which switches it off; ``boot_timeout`` and ``surge`` may not. Raises
     `TypeError` for what is no number: a hook can write anything into the settings.
+
+    ``patient``: where nothing serves and nothing gets ready, wait for the next reload instead of giving up.
     """
 
     workers: int = 1
@@ -24,6 +26,7 @@ class Limits:
     boot_timeout: float = 300.0
     surge: int = 1
     drain_delay: float = 0.0
+    patient: bool = False
 
     def __post_init__(self) -> None:
         for each in fields(self):
@@ -155,9 +158,13 @@ class StopRequested:
 
 @dataclass(frozen=True, slots=True)
 class ReloadRequested:
-    """HUP: the configuration was read again and holds; a new generation shall take over."""
+    """HUP: the configuration was read again and holds; a new generation shall take over.
+
+    ``placeholder``: or nothing could be started, and one shall serve that says why. It never counts as being ready.
+    """
 
     limits: Limits
+    placeholder: bool = False
 
 
 @dataclass(frozen=True, slots=True)

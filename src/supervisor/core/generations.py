@@ -43,6 +43,7 @@ class Generation:
     loader_failures: int = 0
     failure: Failure | None = None
     crashes: int = 0
+    placeholder: bool = False  # serves only until there is something to serve
     reported: bool = False  # "ready" or "reload finished" has been said
     stalled: bool = False  # "reload incomplete" has been said
 
@@ -70,10 +71,10 @@ class Generations:
     def next_number(self) -> int:
         return self._last_number + 1
 
-    def add_candidate(self, limits: Limits, now: float) -> None:
+    def add_candidate(self, limits: Limits, now: float, *, placeholder: bool = False) -> None:
         """A new generation, which loads from now on, and takes over when it proves itself."""
         self._last_number += 1
-        candidate = Generation(self._last_number, limits, started_at=now, wanted=limits.workers)
+        candidate = Generation(self._last_number, limits, now, wanted=limits.workers, placeholder=placeholder)
         self._all[candidate.number] = candidate
         self.candidate = candidate
         self._start_loader(candidate, now)

@@ -23,7 +23,7 @@ class Readiness:
         self, serving: Generation, capacity: Capacity, wanted: int, now: float
     ) -> Iterator[AnnounceReady | ReloadFinished]:
         """What is to be announced now that things are as ``capacity`` shows them."""
-        if serving.reported or not capacity.is_filled():
+        if serving.reported or serving.placeholder or not capacity.is_filled():
             return
         seconds = now - serving.started_at
         if self._announced and capacity.is_pure():

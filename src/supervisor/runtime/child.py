@@ -8,7 +8,7 @@ import pickle
 import random
 import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -24,6 +24,7 @@ from supervisor.runtime.heartbeat import HeartbeatFile
 from supervisor.runtime.linux import set_parent_death_signal
 from supervisor.runtime.scoreboard import Scoreboard
 from supervisor.runtime.server import ServerView, Travelled
+from supervisor.runtime.watching import pieces
 
 DUMP_SIGNAL: int = signal.SIGRTMAX - 1
 """Has the Python stacks written by a C handler, for a worker that is stuck where Python code cannot run."""
@@ -77,6 +78,10 @@ class Link:
 
     def say_draining(self) -> None:
         self._channel.send("draining")
+
+    def say_imported(self, files: Iterable[str]) -> None:
+        for piece in pieces(files):
+            self._channel.send("imported", payload=piece)
 
 
 def become_worker(inherited: Inheritance, message: Message, *, gate: int) -> NoReturn:

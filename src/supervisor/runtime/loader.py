@@ -22,6 +22,8 @@ from collections.abc import Callable
 from typing import Any, NoReturn
 
 from supervisor.application import explain, load_application
+from supervisor.config.table.server import DEFAULT_WORKER
+from supervisor.imported import Imported
 from supervisor.logs.setup import Logs
 from supervisor.runtime import janitor, nesting, pidfile, privileges, sources, titles
 from supervisor.runtime.channel import JSON, Channel, Message, as_payload
@@ -35,6 +37,7 @@ from supervisor.runtime.scoreboard import Scoreboard
 from supervisor.runtime.service_manager import forget
 from supervisor.runtime.signals import HANDLED
 from supervisor.runtime.system import Plan
+from supervisor.runtime.watching import pieces
 
 IGNORED_SIGNALS = tuple(number for number in HANDLED if number != signal.SIGCHLD)
 """A terminal or a service manager sends these to every process; what they mean is the arbiter's to decide."""
@@ -73,7 +76,9 @@ class Loader:
         self._sources: dict[str, bytes] = {}
         self._logs = logs
         self._arbiter_pid = arbiter_pid
-        self._load_app: Callable[[], Any] = lambda: load_application(plan.settings.app)
+        self._placeholder = plan.placeholder
+        self._target = plan.settings.app if plan.placeholder is None else plan.placeholder
+        self._load_app: Callable[[], Any] = lambda: load_application(self._target)
         self._worker_class: Any = None
         self._offspring = Offspring()
 
@@ -93,6 +98,9 @@ class Loader:
         try:
             hazards = self._load()
         except BaseException as error:  # noqa: BLE001 - the application may raise anything, SystemExit included
+            if self._settings.reload:
+                for piece in pieces(Imported().news(error)):
+                    self._channel.send("imported", payload=piece)
             summary, detail, exit_code = explain(error)
             self._channel.send(
                 "load_failed", {"summary": summary[:1000], "exit_code": exit_code}, payload=as_payload(detail)
@@ -128,7 +136,7 @@ class Loader:
             from supervisor.runtime.spew import spew
 
             spew()
-        self._worker_class = resolve(self._settings.worker_class)
+        self._worker_class = resolve(self._settings.worker_class if self._placeholder is None else DEFAULT_WORKER)
         # One that is not derived from ours need not have it.
         if load_ahead := getattr(self._worker_class, "load_ahead", None):
             load_ahead(self._settings)
@@ -136,7 +144,7 @@ class Loader:
             gc.freeze()
             return []
         before, modules = Snapshot.take(), set(sys.modules)
-        app = load_application(self._settings.app)
+        app = load_application(self._target)
         self._load_app = lambda: app
         self._sources = sources.digests(modules)
         # What survives this collection is what the workers will share. Frozen objects are not visited by their

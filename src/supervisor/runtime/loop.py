@@ -29,7 +29,6 @@ from supervisor.core.events import (
     LoaderFailed,
     ReloadRequested,
     ScaleRequested,
-    StandDownRequested,
     Started,
     StopRequested,
     Tick,
@@ -40,13 +39,17 @@ from supervisor.runtime import nesting, opening, staleness, titles
 from supervisor.runtime.binding import bind_patiently
 from supervisor.runtime.heartbeat import default_directory
 from supervisor.runtime.holdings import Holdings
-from supervisor.runtime.linux import has_terminal, set_child_subreaper
+from supervisor.runtime.linux import set_child_subreaper
 from supervisor.runtime.notify import Notifier
 from supervisor.runtime.posix import PosixSystem
+from supervisor.runtime.reloading import Reloading
 from supervisor.runtime.renewal import Renewal
 from supervisor.runtime.signals import SignalWakeup
+from supervisor.runtime.standing import Standing
 from supervisor.runtime.surface import Surface
 from supervisor.runtime.system import (
+    FilesChanged,
+    FilesImported,
     HazardFound,
     LoaderWords,
     Occurrence,
@@ -59,6 +62,8 @@ from supervisor.runtime.system import (
     SuccessorExited,
     SuccessorReady,
     System,
+    WatcherExited,
+    WatcherSaid,
     limits_of,
 )
 from supervisor.runtime.upgrade import Upgrade
@@ -93,7 +98,6 @@ class Arbiter:
         self._pending: deque[Event] = deque()
         self._emptied: set[int] = set()
         self._closing = False
-        self._deserted = False
         self._exit_code = 0
         self._environ = dict(os.environ) if inputs is None else inputs.environ
         self._directory = working_directory() if inputs is None else inputs.cwd
@@ -164,6 +168,8 @@ class Arbiter:
             accept=self._begin_generation,
             refuse=self._notifier.refused,
         )
+        self._standing = Standing(self._core, self._renewal, feed=self._feed, settings=lambda: self._settings)
+        self._reloading = Reloading(self._system, self._inputs, log=lambda: self._log, reload=self._reload)
 
     def _start(self) -> bool:
         """Everything before the first fork. False if it was told to stop meanwhile."""
@@ -190,6 +196,7 @@ class Arbiter:
 
     def _clean_up(self) -> None:
         self._renewal.give_up()
+        self._reloading.stop()
         self._surface.hook("on_exit", self._surface.server)
         self._holdings.release()
         self._system.close()
@@ -203,6 +210,7 @@ class Arbiter:
     # The loop
 
     def _serve(self) -> None:
+        self._reloading.follow(self._settings)
         # First of all: a hook may have asked for another number of workers already.
         self._pending.appendleft(Started(limits_of(self._settings)))
         self._work_off()
@@ -211,14 +219,16 @@ class Arbiter:
         while not self._core.done:
             deadline = self._core.next_deadline()
             due = [deadline, self._notifier.next_deadline()]
-            due += [part.next_deadline for part in (self._upgrade, self._renewal, self._surface)]
+            parts = (self._upgrade, self._renewal, self._reloading, self._surface)
+            due += [part.next_deadline for part in parts]
             for occurrence in self._system.wait(min((at for at in due if at is not None), default=None)):
                 self._take(occurrence)
             now = self._system.now()
             if deadline is not None and now >= deadline:
                 self._feed(Tick(self._system.heartbeats()))
             self._renewal.tick(now)
-            self._stand_up()
+            self._reloading.tick(now)
+            self._standing.up_again(self._log)
             self._upgrade.tick(now)
             self._notifier.tick(now)
             self._surface.tick(now)
@@ -234,9 +244,11 @@ class Arbiter:
                 self._notifier.hand_over_late()
             case SuccessorExited():
                 self._upgrade.notice(occurrence)
-                self._deserted = not self._core.wanted
+                self._standing.successor_gone()
             case Rehearsed(number, failure):
                 self._renewal.rehearsed(number, failure)
+            case FilesChanged() | FilesImported() | WatcherSaid() | WatcherExited():
+                self._reloading.take(occurrence)
             case PredecessorGone():
                 self._upgrade.notice(occurrence)
                 self._notifier.take_over()
@@ -271,10 +283,12 @@ class Arbiter:
         if isinstance(action, actions.Reap) and action.status < 0:
             last_words = self._system.last_words(action.worker)
         if isinstance(action, actions.GenerationDropped):
+            self._pending += self._reloading.placeholder(action, self._plans, self._core.next_generation)
             # First of all, so that the reason is told where the operator of the generation that serves will look.
             self._go_back_from(action.generation)
         self._reporter.action(action, last_words)
         self._notifier.action(action)
+        self._reloading.action(action)
         match action:
             case actions.StartLoader(generation):
                 self._start_loader(generation)
@@ -316,7 +330,7 @@ class Arbiter:
 
     def _start_loader(self, generation: int) -> None:
         plan = self._plans[generation]
-        if plan.settings.preload_app and isinstance(plan.settings.app, str):
+        if plan.settings.preload_app and isinstance(plan.settings.app, str) and plan.placeholder is None:
             self._log.info("Loading %s (generation %d)", plan.settings.app, generation)
         environment = self._holdings.environment
         environment.go_back(plan.settings)  # a loader that was lost may be an older generation's
@@ -337,6 +351,8 @@ class Arbiter:
 
     def _go_back_from(self, generation: int) -> None:
         """Undo what its settings have changed, unless those of a newer generation are in force already."""
+        if len(self._plans) == 1:
+            return  # not even a placeholder could be started
         dropped = self._plans.pop(generation).settings
         newest = self._plans[max(self._plans)].settings
         if dropped is self._settings and dropped is not newest:
@@ -359,6 +375,7 @@ class Arbiter:
         titles.set_title("arbiter", settings.proc_name)
         self._surface.use(settings, self._holdings.logs)
         self._reporter.use(self._log)
+        self._reloading.follow(settings)
 
     def _close_when_emptied(self) -> None:
         """A stop closes the listeners as soon as every worker has taken what waited in their queues, or is gone."""
@@ -383,29 +400,11 @@ class Arbiter:
             case signal.SIGTTOU:
                 self._feed(ScaleRequested(-1))
             case signal.SIGWINCH:
-                self._stand_down()
+                self._standing.down(self._log)
             case signal.SIGUSR2 if not self._core.stopping:
                 self._upgrade.start(self._settings)
             case _:
                 self._log.info("%s ignored", number.name)
-
-    def _stand_down(self) -> None:
-        if has_terminal():
-            self._log.info("SIGWINCH ignored: with a terminal it says that the window was resized")
-        else:
-            self._feed(StandDownRequested())
-
-    def _stand_up(self) -> None:
-        """The new arbiter is gone, for whose sake WINCH had sent the workers of this one away: nobody would serve.
-
-        A reload that is under way may bring them back; if it fails, they are needed all the same.
-        """
-        if not self._deserted or self._core.reloading or self._renewal.under_way:
-            return
-        self._deserted = False
-        if not self._core.wanted and self._settings.workers and not self._core.stopping:
-            self._log.warning("This arbiter has no workers any more: starting %d again", self._settings.workers)
-            self._feed(ScaleRequested(self._settings.workers))
 
     def _reopen_logs(self) -> None:
         self._holdings.logs.reopen()

@@ -35,6 +35,7 @@ from supervisor.runtime.scoreboard import Scoreboard
 from supervisor.runtime.signals import SignalWakeup
 from supervisor.runtime.system import (
     Birth,
+    FilesImported,
     HazardFound,
     LoaderWords,
     Occurrence,
@@ -44,6 +45,7 @@ from supervisor.runtime.system import (
     StrangerReaped,
     Succession,
 )
+from supervisor.runtime.watching import WatcherProcess, Watching, names
 from supervisor.runtime.wiring import Wiring
 
 LAST_REAP = 0.25
@@ -93,12 +95,13 @@ class PosixSystem:
     _scoreboard: Scoreboard = field(default_factory=Scoreboard)
     _wiring: Wiring = field(init=False)
     _relatives: Relatives = field(init=False)
+    watchers: Watching = field(init=False)
 
     def __post_init__(self) -> None:
         self._wiring = Wiring(self.signals.fileno())
-        self._relatives = Relatives(
-            self._wiring, self.signals, self.children, logs=self.logs, let_go=self._close_everything_in_child
-        )
+        arguments = self._wiring, self.signals, self.children
+        self._relatives = Relatives(*arguments, logs=self.logs, let_go=self._close_everything_in_child)
+        self.watchers = Watching(*arguments, logs=self.logs, let_go=self._close_everything_in_child)
 
     def now(self) -> float:
         return time.monotonic()
@@ -119,6 +122,8 @@ class PosixSystem:
                     happened += self._relatives.heed_arbiter(owner)
                 case Rehearsal():
                     self._relatives.heed_rehearsal(owner)
+                case WatcherProcess():
+                    happened += self.watchers.heed(owner)
                 case _:
                     arrived += self.signals.drain()
         if signal.SIGCHLD in arrived:
@@ -142,6 +147,8 @@ class PosixSystem:
                 return [*_findings(generation, message), LoaderReady(generation)]
             case "load_failed":
                 return [LoaderFailed(generation, _failure(message))]
+            case "imported":
+                return [FilesImported(names(message))]
             case "forked":
                 return self._claim(message.integer("worker"), message.integer("pid"))
             case "fork_failed" if (worker := message.integer("worker")) in self._workers:
@@ -176,6 +183,8 @@ class PosixSystem:
                     happened.append(RetirementWanted(worker.number, message.text("reason")))
                 case "draining":
                     happened.append(Draining(worker.number))
+                case "imported":
+                    happened.append(FilesImported(names(message)))
         self._wiring.watch(worker.channel)
         return happened
 
@@ -183,7 +192,7 @@ class PosixSystem:
         happened: list[Occurrence] = []
         ended, strangers = self.children.reap()
         for pid, status in ended.items():
-            happened += self._relatives.ended(pid, status)
+            happened += self._relatives.ended(pid, status) + self.watchers.ended(pid, status)
             for loader in [loader for loader in self._loaders.values() if loader.pid == pid]:
                 happened += self._loader_ended(loader, status)
             for worker in [worker for worker in self._workers.values() if worker.pid == pid]:
@@ -404,7 +413,7 @@ class PosixSystem:
     def _channels(self) -> Iterable[Channel]:
         yield from (loader.channel for loader in self._loaders.values())
         yield from (worker.channel for worker in self._workers.values())
-        yield from self._relatives.channels()
+        yield from (*self._relatives.channels(), *self.watchers.channels())
 
 
 def _kill(pid: int, signum: int) -> None:

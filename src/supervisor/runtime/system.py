@@ -10,13 +10,14 @@ import signal
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from supervisor.core.events import Event, Failure, Limits
 
 if TYPE_CHECKING:
     from supervisor.config.settings import Settings
     from supervisor.runtime.sockets import Listener
+    from supervisor.runtime.watched import Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +91,37 @@ class Rehearsed:
     failure: Failure | None
 
 
+@dataclass(frozen=True, slots=True)
+class FilesImported:
+    """A loader or a worker has imported these files of the project. Said under ``reload`` only."""
+
+    files: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FilesChanged:
+    """``count`` files that are watched have changed, the last of them ``age`` seconds ago; some are named."""
+
+    files: tuple[str, ...]
+    count: int
+    age: float
+
+
+@dataclass(frozen=True, slots=True)
+class WatcherSaid:
+    """The watcher has a line for the log, of a level of `logging`."""
+
+    level: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class WatcherExited:
+    """The watcher is gone, without having been told to. ``status`` as of `supervisor.core.events.Exited`."""
+
+    status: int
+
+
 Occurrence = (
     Event
     | SignalArrived
@@ -101,15 +133,20 @@ Occurrence = (
     | SuccessorExited
     | PredecessorGone
     | Rehearsed
+    | FilesImported
+    | FilesChanged
+    | WatcherSaid
+    | WatcherExited
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a generation runs with."""
+    """What a generation runs with. ``placeholder`` is served instead of the application, by the default worker."""
 
     settings: Settings
     listeners: Sequence[Listener] = ()
+    placeholder: Callable[..., Any] | None = None
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -121,6 +158,7 @@ def limits_of(settings: Settings) -> Limits:
         boot_timeout=settings.boot_timeout,
         surge=settings.surge,
         drain_delay=settings.drain_delay,
+        patient=bool(settings.reload),
     )
 
 
@@ -145,8 +183,33 @@ class Succession:
     before_exec: Callable[[], None]
 
 
+class Watchers(Protocol):
+    """The watcher, of which there is one at most."""
+
+    def start(self, watch: Watch, *, proc_name: str, since: float) -> None:
+        """Start one, in place of another. `FilesChanged` and `WatcherSaid` may follow, and `WatcherExited`.
+
+        ``since``: what has changed after this time of the wall clock has changed; 0 for nothing.
+
+        Raises `OSError` if it cannot be forked.
+        """
+
+    def stop(self) -> None:
+        """Kill it, if there is one. Nothing more is heard of it."""
+
+    def tell_imported(self, files: Iterable[str]) -> None:
+        """These files matter, wherever they are."""
+
+    def tell_health(self, *, healthy: bool) -> None:
+        """Whether what is imported is known: if not, any code of the project matters."""
+
+
 class System(Protocol):
     """Nothing here blocks but `wait`, and nothing raises because a process is already gone."""
+
+    @property
+    def watchers(self) -> Watchers:
+        """What tells of changed files."""
 
     def now(self) -> float:
         """Seconds of the monotonic clock."""

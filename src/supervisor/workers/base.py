@@ -32,6 +32,7 @@ from typing import Any
 
 from supervisor.application import explain
 from supervisor.hooks import run_hook
+from supervisor.imported import Imported
 from supervisor.logs.setup import reopen_files
 from supervisor.protocols import REQUESTS, Row, WorkerContext
 from supervisor.workers.journal import Exchange
@@ -104,6 +105,7 @@ class Worker:
         self.stop = Stop.NO
         self._last_resort = False
         self._booting = False
+        self._imported = Imported() if settings.reload else None
         jitter = random.randint(0, max(0, settings.max_requests_jitter))  # noqa: S311 - spreads load, hides nothing
         self.max_requests = settings.max_requests + jitter if settings.max_requests > 0 else sys.maxsize
 
@@ -169,6 +171,7 @@ class Worker:
         try:
             self.init_signals()
             self.init_process()
+            self.tell_imported()
             if self.stop:
                 return 0
             return self.serve()
@@ -186,9 +189,18 @@ class Worker:
 
     def boot_failed(self, error: BaseException) -> int:
         """Tell the arbiter why the worker cannot boot; return the exit code. The arbiter writes the log."""
+        self.tell_imported(error)
         summary, detail, code = explain(error)
         self.context.link.say_boot_failed(summary, detail, code)
         return code
+
+    def tell_imported(self, error: BaseException | None = None) -> None:
+        """Under ``reload``: tell the arbiter which files were imported since the last time, or are named by an error.
+
+        Called when the application is loaded; to be called again, now and then, by a class that serves.
+        """
+        if self._imported is not None and (files := self._imported.news(error)):
+            self.context.link.say_imported(files)
 
     # -- signals
 

@@ -77,6 +77,7 @@ class Server:
             else:
                 self._headers_are_old = True
             self._recycle(now)
+            self.worker.tell_imported()
             if self._acceptor is not None:
                 # Protocol classes that are not ours do not tell when a connection is lost.
                 self.shared.connection_count_changed()

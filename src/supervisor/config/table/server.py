@@ -15,8 +15,6 @@ WORKERS = "Worker Processes"
 MECHANICS = "Server Mechanics"
 DEBUGGING = "Debugging"
 
-_RELOAD = later("restarting on changed code comes with a later release; HUP loads new code")
-
 
 def _bind_default(around: Surroundings) -> tuple[list[str], str] | None:
     port = around.environ.get("PORT")
@@ -264,32 +262,32 @@ SETTINGS = (
     switch(
         "reload",
         DEBUGGING,
-        "Restart the workers when code changes.",
+        "Load the application anew when its code changes, as HUP does. For development only: while nothing can be "
+        "started, every client is shown the traceback.",
         "--reload",
-        applies=Applies.RESTART,
-        effect=_RELOAD,
+        applies=Applies.LIVE,
     ),
     choice(
         "reload_engine",
         DEBUGGING,
-        "How changes are noticed.",
+        "How changes are noticed: inotify tells of them (with the package watchfiles), poll looks at all files each "
+        "second, auto is inotify where it is installed, with a look every two seconds.",
         "auto",
         "--reload-engine",
         choices=("auto", "poll", "inotify"),
         validate=validators.choice("auto", "poll", "inotify"),
-        applies=Applies.RESTART,
-        effect=_RELOAD,
+        applies=Applies.LIVE,
     ),
     strings(
         "reload_extra_files",
         DEBUGGING,
-        "More files to watch, as paths or glob patterns.",
+        "More files to watch with reload, as paths or glob patterns, from the directory in which the program was "
+        "started. A directory stands for all files in it.",
         [],
         "--reload-extra-file",
         metavar="FILES",
         validate=validators.files_or_patterns,
-        applies=Applies.RESTART,
-        effect=_RELOAD,
+        applies=Applies.LIVE,
     ),
     switch(
         "spew",
