@@ -71,17 +71,26 @@ class World(RuleBasedStateMachine):
         self.processes: dict[int, Process] = {}
         self.started: set[int] = set()
         self.dropped: set[int] = set()
+        self.placeholders: set[int] = set()
+        self.put_up_placeholder = False
+        self.held = False  # nothing serves, and nothing will before the next reload
         self.outcomes: set[tuple[str, int]] = set()
         self.spawned: set[int] = set()
         self.harmed = False
         self.exit_code: int | None = None
 
     @initialize(
-        workers=st.integers(0, 4), surge=st.integers(1, 2), timeout=st.sampled_from([0, 10]), jitter=st.floats(0, 0.99)
+        workers=st.integers(0, 4),
+        surge=st.integers(1, 2),
+        timeout=st.sampled_from([0, 10]),
+        patient=st.booleans(),
+        jitter=st.floats(0, 0.99),
     )
-    def start(self, workers: int, surge: int, timeout: float, jitter: float) -> None:
+    def start(self, workers: int, surge: int, timeout: float, patient: bool, jitter: float) -> None:
         self.arbiter = Arbiter(jitter=lambda: jitter)
-        self.limits = Limits(workers=workers, surge=surge, timeout=timeout, boot_timeout=60, graceful_timeout=20)
+        self.limits = Limits(
+            workers=workers, surge=surge, timeout=timeout, boot_timeout=60, graceful_timeout=20, patient=patient
+        )
         self.feed(events.Started(self.limits))
 
     # What the shell does
@@ -93,6 +102,10 @@ class World(RuleBasedStateMachine):
         done = self.arbiter.handle(event, self.now)
         for action in done:
             self.perform(action)
+        if self.put_up_placeholder:
+            self.put_up_placeholder = False
+            self.placeholders.add(self.arbiter.next_generation)
+            self.feed(events.ReloadRequested(self.limits, placeholder=True))
         sent_away = any(isinstance(action, actions.Drain) for action in done)
         if sent_away and not self.harmed and not self.arbiter.stopping:
             assert len(self.serving()) >= min(before, wanted, self.arbiter.wanted)
@@ -138,11 +151,17 @@ class World(RuleBasedStateMachine):
                 process.killed = True
             case actions.Reap(number, pid):
                 del self.processes[self.running(number, pid).number]
-            case actions.GenerationDropped(generation):
+            case actions.GenerationDropped(generation, serving, _, superseded):
                 self.dropped.add(generation)
+                if not superseded and not serving:
+                    assert self.limits.patient
+                    self.held = generation in self.placeholders
+                    self.put_up_placeholder = not self.held
             case actions.BootAbandoned():
                 assert not self.serving()
+                assert not self.limits.patient
             case actions.AnnounceReady(workers):
+                assert not {process.generation for process in self.serving()} & self.placeholders
                 assert len(self.serving()) == workers == self.arbiter.wanted > 0
             case actions.ReloadFinished(generation, workers):
                 assert {process.generation for process in self.serving()} <= {generation}
@@ -335,6 +354,7 @@ class World(RuleBasedStateMachine):
     @rule(workers=st.integers(0, 4))
     def hup(self, workers: int) -> None:
         self.limits = replace(self.limits, workers=workers)
+        self.held = False
         self.feed(events.ReloadRequested(self.limits))
 
     @rule(delta=st.sampled_from([-2, -1, 1, 2]))
@@ -364,6 +384,8 @@ class World(RuleBasedStateMachine):
         self.harmed = False
 
     def calm_down(self) -> None:
+        if self.held and not self.arbiter.stopping:
+            self.hup(self.limits.workers)
         for _ in range(MANY_STEPS):
             if not self.one_good_thing():
                 if self.is_well():
@@ -409,7 +431,7 @@ class World(RuleBasedStateMachine):
     @invariant()
     def nobody_waits_long_for_the_first_of_all(self) -> None:
         loading = any(not loader.loaded for loader in self.loaders.values())
-        if not self.processes and not loading and self.arbiter.wanted and not self.arbiter.stopping:
+        if not self.processes and not loading and not self.held and self.arbiter.wanted and not self.arbiter.stopping:
             due = self.arbiter.next_deadline()
             assert due is not None
             assert due <= self.now + policy.DESERTED_CAP + 0.001

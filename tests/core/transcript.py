@@ -62,6 +62,8 @@ class Player:
             case ["HUP", *settings]:
                 self._limits = changed(self._limits, settings)
                 yield events.ReloadRequested(self._limits)
+            case ["placeholder"]:
+                yield events.ReloadRequested(self._limits, placeholder=True)
             case ["TERM"]:
                 yield events.StopRequested(graceful=True)
             case ["QUIT"]:

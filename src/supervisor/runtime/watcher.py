@@ -6,6 +6,9 @@ the arbiter dies. What it says goes over a channel: ``changed`` with the files, 
 
 from __future__ import annotations
 
+import contextlib
+import importlib.machinery
+import importlib.util
 import logging
 import os
 import select
@@ -142,6 +145,8 @@ class Watcher:
 
     def _report(self, after: Look, names: list[str]) -> None:
         if names:
+            for name in names:
+                forget_bytecode(name)
             age = max(0.0, time.time() - latest(after, names))
             self._channel.send("changed", {"files": names[:NAMED], "count": len(names), "age": age})
 
@@ -250,6 +255,16 @@ class Notified:
         notices, self._notices = self._notices, None
         if notices is not None:
             notices.close()
+
+
+def forget_bytecode(name: str) -> None:
+    """Remove what a source file was compiled to before.
+
+    It would be taken for that of the new text, if this is as long and was written in the same second (PEP 3147).
+    """
+    if name.endswith(tuple(importlib.machinery.SOURCE_SUFFIXES)):
+        with contextlib.suppress(OSError, NotImplementedError):
+            os.unlink(importlib.util.cache_from_source(name))
 
 
 def _take_no_notice(_signum: int, _frame: object) -> None:

@@ -165,10 +165,13 @@ class LingeringTransport:
             self._timer.cancel()
 
 
-def draining_websocket(base: Any, lingers: Callable[[], bool], changed: Callable[[], None]) -> Any:
+def draining_websocket(
+    base: Any, lingers: Callable[[], bool], changed: Callable[[], None], lost: Callable[[Any], None] = lambda _: None
+) -> Any:
     """Derive a protocol class from one of uvicorn's for WebSockets whose shutdown lets the closing handshake end.
 
-    It lets it end while ``lingers()``. ``changed`` is called when a connection was made or lost.
+    It lets it end while ``lingers()``. ``changed`` is called when a connection was made or lost, and ``lost`` before
+    that with the protocol whose connection it was.
     """
 
     class DrainingWebSocket(base):  # type: ignore[misc]  # the base is known at run time only
@@ -184,6 +187,7 @@ def draining_websocket(base: Any, lingers: Callable[[], bool], changed: Callable
             if self.lingering is not None:
                 self.lingering.lost()
             super().connection_lost(exc)
+            lost(self)
             changed()
 
     return DrainingWebSocket

@@ -34,6 +34,8 @@ class DrainingH11Protocol(H11Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.ending.lost()
         super().connection_lost(exc)
+        if not self.waiting_for_head():
+            self.shared.owner_left(self.loop, self.cycle)
         # The base forgets its keep-alive timer when the connection is lost with an error.
         self._unset_keepalive_if_required()
         self.shared.connection_count_changed()

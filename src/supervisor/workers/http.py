@@ -64,6 +64,8 @@ class HttpProtocol(Connection):
             if request is not None:
                 request.disconnect()
         self.queue.clear()
+        if self.current is not None:
+            self.shared.client_left(self.loop, self.current)
         # The parser holds bound methods of this object: a cycle that only the collector would find.
         self.parser = None
         super().connection_lost(exc)

@@ -35,6 +35,8 @@ class Instrumented:
             receive = request.receive
         app = unavailable if shared.busy and scope["type"] == "http" else self.app
         shared.started(watched)
+        if shared.disconnect_grace is not None:
+            watched.task = asyncio.current_task()
         if shared.hooks is not None:
             shared.hooks.before(watched)
         try:
@@ -67,6 +69,10 @@ class _Watched(Exchange):
         self.finished = False
         self.more_body = True
 
+    @property
+    def owner(self) -> Any:
+        return getattr(self.raw_send, "__self__", None)
+
     async def send(self, message: dict[str, Any]) -> None:
         await self.raw_send(message)
 
@@ -95,7 +101,7 @@ class _WatchedRequest(_Watched):
     async def refuse(self) -> None:
         if self.status:
             abandon(self.raw_send)
-        else:
+        elif not getattr(self.owner, "disconnected", False):
             await unavailable(self.scope, self.receive, self.send)
 
     async def end_stream(self) -> None:

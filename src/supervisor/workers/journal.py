@@ -36,6 +36,11 @@ class Exchange:
         self.task: asyncio.Task[None] | None = None
 
     @property
+    def owner(self) -> Any:
+        """What has made the application's ``send``, where that is not this object."""
+        return None
+
+    @property
     def path(self) -> str:
         """The target without its query, for reports: queries hold secrets."""
         return self.target.partition("?")[0]
@@ -48,6 +53,12 @@ class Exchange:
     def age(self) -> float:
         """Seconds since the head was complete."""
         return time.monotonic() - self.started
+
+    def give_up(self) -> None:
+        """The client is gone, and the application has had its time: cancel what it still does for it."""
+        if self.task is not None and not self.task.done():
+            self.cancelled = True
+            self.task.cancel()
 
     def wake(self) -> None:
         """The worker has something to say through ``receive``. See `supervisor.workers.request.Request`."""

@@ -247,7 +247,10 @@ class Server:
         shared.other_connections = lambda: len(state.connections)
         if config.ws_protocol_class is not None:
             config.ws_protocol_class = engine.draining_websocket(
-                config.ws_protocol_class, lambda: shared.draining, shared.connection_count_changed
+                config.ws_protocol_class,
+                lambda: shared.draining,
+                shared.connection_count_changed,
+                lambda protocol: shared.owner_left(self.loop, protocol),
             )
             shared.upgrade = self._upgrade
         self._refresh_headers()

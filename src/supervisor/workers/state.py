@@ -68,6 +68,7 @@ class Shared:
         access: RequestLog | None = None,
         hooks: RequestHooks | None = None,
         max_requests: int = 0,
+        disconnect_grace: float | None = None,
         fixed_headers: list[tuple[bytes, bytes]] | None = None,
         date_header: bool = True,
     ) -> None:
@@ -84,6 +85,7 @@ class Shared:
         self.hooks = hooks
         self.observed = access is not None or hooks is not None
         self.max_requests = max_requests
+        self.disconnect_grace = disconnect_grace
         self.fixed_headers = fixed_headers or []
         self.date_header = date_header
 
@@ -167,6 +169,19 @@ class Shared:
         if not self.retiring:
             self.retiring = True
             self.link.say_retirement_wanted(reason)
+
+    def client_left(self, loop: asyncio.AbstractEventLoop, exchange: Exchange) -> None:
+        """The client of a request or WebSocket is gone: give the application ``disconnect_grace`` seconds, if set."""
+        if self.disconnect_grace:
+            loop.call_later(self.disconnect_grace, exchange.give_up)
+        elif self.disconnect_grace is not None:
+            exchange.give_up()
+
+    def owner_left(self, loop: asyncio.AbstractEventLoop, owner: Any) -> None:
+        """The same for a protocol of uvicorn's: of what it works on, it knows only the ``send`` that it gave out."""
+        if self.disconnect_grace is not None:
+            for exchange in [each for each in self.live if each.owner is owner]:
+                self.client_left(loop, exchange)
 
     def ended(self, exchange: Exchange) -> None:
         """The application is done with a request or WebSocket."""

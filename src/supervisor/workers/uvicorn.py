@@ -20,6 +20,9 @@ from supervisor.workers.requestlog import request_log
 from supervisor.workers.server import Server
 from supervisor.workers.state import Limits, Shared
 
+GUNICORNS_OWN: Final = ("asgi", "gunicorn.workers.gasgi.ASGIWorker")
+"""The names of gunicorn's own ASGI worker."""
+
 ORPHAN_PATIENCE: Final = 5
 """Seconds in which the event loop of a worker without an arbiter must have heard that it is to stop."""
 
@@ -140,6 +143,7 @@ class UvicornWorker(Worker):
             access=request_log(context, loop.call_later),
             hooks=RequestHooks.of(self, context.log, settings),
             max_requests=self.max_requests if settings.max_requests > 0 else 0,
+            disconnect_grace=disconnect_grace(settings),
             fixed_headers=list(config.encoded_headers),
             date_header=config.date_header,
         )
@@ -170,6 +174,17 @@ class UvicornWorker(Worker):
         if self.shared is not None and self.shared.access is not None:
             self.shared.access.flush()
         super().flush_logs()
+
+
+def disconnect_grace(settings: Any) -> float | None:
+    """``asgi_disconnect_grace_period``, None where tasks run to their end.
+
+    The default is that of gunicorn's own ASGI worker. Who comes from Uvicorn's never had a task cancelled because its
+    client went away, and may have left a write in it half done: so there it holds only where somebody has set it.
+    """
+    if settings.source("asgi_disconnect_grace_period") == "default" and settings.worker_class not in GUNICORNS_OWN:
+        return None
+    return float(settings.asgi_disconnect_grace_period)
 
 
 class UvicornH11Worker(UvicornWorker):

@@ -247,10 +247,12 @@ SETTINGS = (
     integer(
         "asgi_disconnect_grace_period",
         WORKERS,
-        "Seconds that an application has after http.disconnect before its task is cancelled.",
+        "Seconds that an application has after its client went away in the middle of a request or WebSocket, until "
+        "its task is cancelled; 0 cancels it at once. Unless it is set, the task runs to its end, as with Uvicorn; "
+        "with worker_class asgi, gunicorn's name for its own ASGI worker, the default holds.",
         3,
         "--asgi-disconnect-grace-period",
-        effect=later("the task of a client that went away runs to its end"),
+        default_text="3 with worker_class asgi, else the task runs to its end",
     ),
     integer(
         "websocket_max_message_size",
