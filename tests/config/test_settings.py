@@ -174,7 +174,6 @@ SAMPLES: dict[str, Any] = {
     "paste": "x.ini",
     "protocol": "uwsgi",
     "proxy_protocol": "v1",
-    "reload_engine": "poll",
     "sendfile": True,
     "statsd_host": "h:1",
     "suppress_ragged_eofs": False,
@@ -193,15 +192,34 @@ def test_a_setting_without_effect_says_so_when_it_is_used(start: Start, name: st
         value = {bool: True, int: 20000, list: ["10.0.0.1"], str: "x", type(None): "x"}[type(default)]
     if setting.parameters:
         value = f"{__name__}.accept"
-    if name == "reload_extra_files":
-        value = ["*.none"]
-    (warning, *others) = start.load(**as_values(name, value)).warnings
+    (warning,) = start.load(**as_values(name, value)).warnings
     assert warning.startswith(f"{name} = ")
     assert f"(command line {name})" in warning
     assert warning.endswith(f": {setting.effect.reason}.")
-    assert others == (
-        ["reload_extra_files (command line reload_extra_files): *.none matches no file now."]
-        * (name == "reload_extra_files")
+
+
+def test_a_pattern_of_files_to_watch_may_match_none(start: Start) -> None:
+    assert start.load(reload_extra_files=["*.none"]).warnings == [
+        "reload_extra_files (command line reload_extra_files): *.none matches no file now."
+    ]
+
+
+def test_inotify_needs_a_library_where_it_is_used(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "watchfiles", None)
+    start.load(reload_engine="inotify")
+    start.load(reload=True)
+    with pytest.raises(ConfigError, match=r"^reload_engine = inotify needs the package watchfiles: pip install "):
+        start.load(reload=True, reload_engine="inotify")
+
+
+def test_the_control_socket_is_mentioned_by_who_sets_it(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its default is a path of the user's, which nobody asked for; and who wants none has none."""
+    assert start.load().warnings == []
+    assert start.load(control_socket_disable=True).warnings == []
+    (warning,) = start.load(control_socket="x.ctl", control_socket_disable=True).warnings
+    assert warning == (
+        "control_socket = 'x.ctl' (command line control_socket) has no effect yet: there is no control socket; "
+        "signals do its work (HUP, TTIN, TTOU, USR1, USR2, WINCH)."
     )
 
 

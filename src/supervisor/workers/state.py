@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from email.utils import formatdate
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from supervisor.protocols import CONNECTIONS, IN_FLIGHT, REQUESTS, ArbiterLink, Row
 from supervisor.workers.proxy import Forwarded
@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from supervisor.workers.reqhooks import RequestHooks
     from supervisor.workers.request import Request
     from supervisor.workers.requestlog import RequestLog
+
+
+# Seconds that an application has to hear of a disconnect, before its task is cancelled because of it.
+TO_HEAR: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,10 +176,8 @@ class Shared:
 
     def client_left(self, loop: asyncio.AbstractEventLoop, exchange: Exchange) -> None:
         """The client of a request or WebSocket is gone: give the application ``disconnect_grace`` seconds, if set."""
-        if self.disconnect_grace:
-            loop.call_later(self.disconnect_grace, exchange.give_up)
-        elif self.disconnect_grace is not None:
-            exchange.give_up()
+        if self.disconnect_grace is not None:
+            loop.call_later(max(self.disconnect_grace, TO_HEAR), exchange.give_up)
 
     def owner_left(self, loop: asyncio.AbstractEventLoop, owner: Any) -> None:
         """The same for a protocol of uvicorn's: of what it works on, it knows only the ``send`` that it gave out."""

@@ -12,7 +12,7 @@ MECHANICS = "Server Mechanics"
 NAMING = "Process Naming"
 CONTROL = "Control"
 
-_CONTROL = later("there is no control socket yet; signals do its work")
+_CONTROL = later("there is no control socket; signals do its work (HUP, TTIN, TTOU, USR1, USR2, WINCH)")
 
 
 def _chdir_default(around: Surroundings) -> tuple[str, str]:
@@ -189,9 +189,8 @@ SETTINGS = (
     switch(
         "control_socket_disable",
         CONTROL,
-        "Open no control socket.",
+        "Open no control socket. None is opened in any case.",
         "--no-control-socket",
         applies=Applies.RESTART,
-        effect=_CONTROL,
     ),
 )
