@@ -143,11 +143,12 @@ KINDS = [
 def test_in_a_worker(start_worker: StartWorker, tmp_path: Path, options: dict[str, Any], kind: str, grace: int) -> None:
     worker = start_worker(notebook, asgi_disconnect_grace_period=grace, **options)
     file = tmp_path / "heard"
-    with worker.connect() as client:
+    with worker.connect() as client, contextlib.ExitStack() as stack:
         if kind == "http":
             client.sendall(request(f"/?{file}"))
         else:
-            connect(f"ws://test/?{file}", sock=client, open_timeout=PATIENCE, close_timeout=0)
+            websocket = connect(f"ws://test/?{file}", sock=client, open_timeout=PATIENCE, close_timeout=PATIENCE)
+            stack.enter_context(websocket)
         worker.wait_for(lambda: worker.row.in_flight == 1)
     worker.wait_for(file.exists)
     assert json.loads(file.read_text()) == ["disconnect", "cancelled"]

@@ -249,7 +249,8 @@ SETTINGS = (
         WORKERS,
         "Seconds that an application has after its client went away in the middle of a request or WebSocket, until "
         "its task is cancelled; with 0 it is cancelled as soon as it has heard http.disconnect. Unless it is set, the "
-        "task runs to its end, as with Uvicorn; with worker_class asgi, gunicorn's name for its own ASGI worker, the default holds.",
+        "task runs to its end, as with Uvicorn; with worker_class asgi, as gunicorn calls its own ASGI worker, the "
+        "default holds.",
         3,
         "--asgi-disconnect-grace-period",
         default_text="3 with worker_class asgi, else the task runs to its end",
