@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from supervisor.config import validators
-from supervisor.config.schema import Applies, Kind, Setting, Surroundings, later, meaningless
+from supervisor.config.schema import Applies, Kind, Setting, Surroundings, meaningless
 from supervisor.config.table.build import choice, integer, string, strings, switch
 from supervisor.cpus import available_cpus
 
