@@ -19,6 +19,7 @@ def test_connections_that_are_lost_after_the_end_of_a_rush_and_of_the_listeners_
         acceptor = Acceptor(
             asyncio.Protocol,
             tls=None,
+            handshake=30.0,
             backlog=16,
             log=logging.getLogger("tests"),
             siblings=seat,

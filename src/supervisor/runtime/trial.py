@@ -109,7 +109,7 @@ def _try(settings: Settings, known: AbstractSet[str], *, report: int, output: in
 def _steps(settings: Settings, known: AbstractSet[str], hazards: list[str]) -> Iterator[Callable[[], object]]:
     """What a start does before it serves, in its order."""
     from supervisor.workers.registry import resolve
-    from supervisor.workers.tls import build_context
+    from supervisor.workers.tls import build_tls
 
     yield lambda: Environment().apply(settings)
     if "logger_class" not in known:
@@ -122,7 +122,7 @@ def _steps(settings: Settings, known: AbstractSet[str], hazards: list[str]) -> I
     if settings.app is not None and "wsgi_app" not in known:
         yield lambda: _load(settings, hazards)
     if known.isdisjoint(TLS):
-        yield lambda: build_context(settings)
+        yield lambda: build_tls(settings)
 
 
 def _become_worker(settings: Settings) -> None:

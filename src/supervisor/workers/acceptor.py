@@ -9,7 +9,7 @@ import os
 import resource
 import socket
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
 from supervisor.protocols import Siblings
@@ -33,7 +33,9 @@ class Acceptor:
     it is used in a rush, when so many connections come and go that none of them is worth waiting for. And only while
     there are plenty of descriptors: without one, libuv accepts connections only to close them, and says nothing.
 
-    ``changed`` is called when a connection of `pending` has been made, or has failed.
+    ``changed`` is called when a connection of `pending` has been made, or has failed. A TLS handshake has ``handshake``
+    seconds. ``greet`` may read what a connection begins with; it returns what to make the protocol with, or None for a
+    connection that is to be closed.
     """
 
     def __init__(
@@ -41,13 +43,17 @@ class Acceptor:
         make_protocol: Callable[[], Any],
         *,
         tls: ssl.SSLContext | None,
+        handshake: float,
+        greet: Callable[[socket.socket], Awaitable[Callable[[], Any] | None]] | None = None,
         backlog: int,
         log: logging.Logger,
         siblings: Siblings,
         changed: Callable[[], None],
     ) -> None:
         self._make_protocol = make_protocol
-        self._tls = tls
+        # asyncio wants no time limit for a handshake that there is not.
+        self._connect: dict[str, Any] = {"ssl": tls, "ssl_handshake_timeout": handshake} if tls is not None else {}
+        self._greet = greet
         self._backlog = backlog
         self._log = log
         self._siblings = siblings
@@ -66,7 +72,7 @@ class Acceptor:
         self._full = False
         self._quiet_until = 0.0
         # asyncio's server takes all it can get at once, and makes a task for each as we do.
-        self._may_rush = tls is None and not isinstance(self._loop, asyncio.BaseEventLoop)
+        self._may_rush = tls is None and greet is None and not isinstance(self._loop, asyncio.BaseEventLoop)
         self._servers: list[asyncio.AbstractServer] = []
         self._probe_at = 0
         self._turning: asyncio.Task[None] | None = None
@@ -277,9 +283,18 @@ class Acceptor:
         self._changed()
 
     async def _adopt(self, connection: socket.socket) -> None:
+        make_protocol: Callable[[], Any] | None = self._make_protocol
         # A client that has gone meanwhile, or whose handshake fails, is no concern of ours.
         with contextlib.suppress(OSError):
-            await self._loop.connect_accepted_socket(self._make_protocol, connection, ssl=self._tls)
+            if self._greet is not None:
+                make_protocol = None
+                try:
+                    make_protocol = await self._greet(connection)
+                finally:
+                    if make_protocol is None:
+                        connection.close()
+            if make_protocol is not None:
+                await self._loop.connect_accepted_socket(make_protocol, connection, **self._connect)
 
 
 def _close(servers: Iterable[asyncio.AbstractServer]) -> None:

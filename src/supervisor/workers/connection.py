@@ -83,9 +83,9 @@ class Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # a stream's transport
         self.transport = transport
-        self.client = _address(transport.get_extra_info("peername"))
+        self.client = address(transport.get_extra_info("peername"))
         sockname = transport.get_extra_info("sockname")
-        self.server = (sockname, None) if isinstance(sockname, str) and sockname else _address(sockname)
+        self.server = (sockname, None) if isinstance(sockname, str) and sockname else address(sockname)
         if transport.get_extra_info("sslcontext") is not None:
             self.scheme = "https"
         shared = self.shared
@@ -240,7 +240,7 @@ class Connection(asyncio.Protocol):
         return tuple(b"%b: %b\r\n" % field for field in shared.default_headers if not own.get(field[0]))
 
 
-def _address(name: Any) -> Address | None:
+def address(name: Any) -> Address | None:
     """Host and port of a socket's name; None for Unix sockets."""
     return (str(name[0]), int(name[1])) if isinstance(name, tuple) and len(name) >= 2 else None
 

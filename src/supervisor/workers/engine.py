@@ -15,7 +15,10 @@ against the oldest and the newest supported release:
   silent once ``disconnected``;
 - ``ClientDisconnected``, an `OSError` that WebSocket protocols take for the end of a connection and not for an error;
 - ``uvicorn.protocols.websockets.websockets_sansio_impl`` and ``wsproto_impl``, their ``close_sent``,
-  ``handshake_complete``.
+  ``handshake_complete``;
+- ``app``, ``client`` and ``server`` of its protocol classes, which ``connection_made`` sets or leaves, and which are
+  read when a scope is made;
+- ``uvicorn.protocols.http.zttp_h2_impl.ZttpH2Protocol`` where uvicorn has it, made as the other protocol classes.
 """
 
 from __future__ import annotations
@@ -42,6 +45,8 @@ __all__ = [
     "abandon",
     "custom_loop",
     "draining_websocket",
+    "http2_installed",
+    "http2_protocol",
     "load",
     "load_ahead",
     "loop_factory",
@@ -63,6 +68,20 @@ def websocket_name() -> str:
 
 def _installed(name: str) -> bool:
     return importlib.util.find_spec(name) is not None
+
+
+def http2_protocol() -> Any:
+    """Uvicorn's class for HTTP/2, or None where it has none or its parser is not installed."""
+    if not http2_installed():
+        return None
+    from uvicorn.protocols.http.zttp_h2_impl import ZttpH2Protocol
+
+    return ZttpH2Protocol
+
+
+def http2_installed() -> bool:
+    """Whether uvicorn can speak HTTP/2 here: since 0.54, with zttp."""
+    return _installed("zttp") and _installed("uvicorn.protocols.http.zttp_h2_impl")
 
 
 def loop_factory(name: str) -> Callable[[], asyncio.AbstractEventLoop]:

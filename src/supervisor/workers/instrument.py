@@ -28,6 +28,11 @@ class Instrumented:
         shared = self.shared
         if shared.forwarded is not None and shared.forwarded.trusts_peer(scope.get("client")):
             shared.forwarded.apply(scope)
+        return await self.handle(scope, receive, send)
+
+    async def handle(self, scope: dict[str, Any], receive: Any, send: Any) -> Any:
+        """The same for a scope that is as the application is to see it."""
+        shared = self.shared
         if scope["type"] == "websocket":
             watched: _Watched = _WatchedSocket(scope, receive, send, shared)
         else:

@@ -18,12 +18,11 @@ from supervisor.workers import engine
 from supervisor.workers.acceptor import Acceptor
 from supervisor.workers.base import Stop
 from supervisor.workers.connection import DRAIN_HEAD
-from supervisor.workers.http import HttpProtocol
-from supervisor.workers.instrument import Instrumented
+from supervisor.workers.dispatch import Dispatch
 from supervisor.workers.lifespan import Lifespan
 from supervisor.workers.recycling import Recycling
 from supervisor.workers.state import Shared
-from supervisor.workers.tls import build_context
+from supervisor.workers.tls import build_tls
 
 if TYPE_CHECKING:
     from supervisor.workers.uvicorn import UvicornWorker
@@ -181,7 +180,7 @@ class Server:
 
     async def _startup(self) -> bool:
         """Start the application and accept connections; return False if the worker was told to stop meanwhile."""
-        tls = build_context(self.worker.cfg) or self.config.ssl
+        tls = build_tls(self.worker.cfg, self.config.ssl)
         startup = self.loop.create_task(self.lifespan.startup())
         stopped = self.loop.create_task(self.stopped.wait())
         await asyncio.wait((startup, stopped), return_when=asyncio.FIRST_COMPLETED)
@@ -192,10 +191,14 @@ class Server:
             return False
         await startup
         self.shared.app_state = self.lifespan.state
-        self._prepare_protocols()
+        dispatch = Dispatch(self.config, self.shared, self.state, http=self.http, tls=tls, cfg=self.worker.cfg)
+        self._new_protocol = dispatch.new_protocol
+        self._refresh_headers()
         self._acceptor = Acceptor(
             self._make_protocol,
-            tls=tls,
+            tls=tls.context if tls else None,
+            handshake=self.shared.limits.head,
+            greet=dispatch.greeting(self._make_protocol),
             backlog=self.config.backlog,
             log=self.log,
             siblings=self.worker.context.siblings,
@@ -240,53 +243,10 @@ class Server:
 
     # -- connections
 
-    def _prepare_protocols(self) -> None:
-        config, shared, state = self.config, self.shared, self.state
-        instrumented = Instrumented(shared.app, shared)
-        config.loaded_app = instrumented
-        shared.other_connections = lambda: len(state.connections)
-        if config.ws_protocol_class is not None:
-            config.ws_protocol_class = engine.draining_websocket(
-                config.ws_protocol_class,
-                lambda: shared.draining,
-                shared.connection_count_changed,
-                lambda protocol: shared.owner_left(self.loop, protocol),
-            )
-            shared.upgrade = self._upgrade
-        self._refresh_headers()
-
     def _make_protocol(self) -> Any:
         if self._headers_are_old:
             self._refresh_headers()
-        if self.http == "httptools":
-            protocol: Any = HttpProtocol(self.shared, self.loop)
-        else:
-            arguments = {
-                "config": self.config,
-                "server_state": self.state,
-                "app_state": self.lifespan.state,
-                "_loop": self.loop,
-            }
-            if self.http == "h11":
-                from supervisor.workers.h11 import DrainingH11Protocol
-
-                protocol = DrainingH11Protocol(self.shared, **arguments)
-            else:
-                protocol = self.config.http_protocol_class(**arguments)
-        return protocol
-
-    def _upgrade(self, connection: HttpProtocol, data: bytes) -> None:
-        """Hand a connection over to uvicorn's WebSocket class, with the request's head and what followed it."""
-        make: Any = self.config.ws_protocol_class
-        protocol = make(config=self.config, server_state=self.state, app_state=self.lifespan.state, _loop=self.loop)
-        transport = connection.transport
-        protocol.connection_made(transport)
-        transport.set_protocol(protocol)
-        if connection.read_paused:
-            transport.resume_reading()
-        if connection.write_paused:
-            protocol.pause_writing()
-        protocol.data_received(data)
+        return self._new_protocol()
 
     # -- drain
 
