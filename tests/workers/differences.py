@@ -45,6 +45,14 @@ def _connect(pair: Pair) -> bool:
     return pair.refused(501, b"CONNECT is not supported.") and b"CONNECT " in pair.conversation.stream
 
 
+def _old_with_chunks(pair: Pair) -> bool:
+    return pair.refused(400, b"HTTP/1.0 has no Transfer-Encoding.") and b"HTTP/1.0" in pair.conversation.stream
+
+
+def _line(pair: Pair) -> bool:
+    return pair.refused(400, b"Invalid request line.") and b"  " in pair.conversation.stream
+
+
 def _beyond_them(raw_path: bytes) -> bool:
     """Whether uvicorn may have refused the target: not ASCII, or absolute without a path."""
     return not raw_path.isascii() or raw_path == b"/"
@@ -239,6 +247,8 @@ KNOWN = [
     Difference("only HTTP/1.0 and 1.1", _version),
     Difference("unknown expectations are refused", _expectation),
     Difference("CONNECT is refused", _connect),
+    Difference("one space in the request line", _line),
+    Difference("no chunks from HTTP/1.0", _old_with_chunks),
     Difference("more targets are understood", _target),
     Difference("HTTP/1.0 may keep alive", _old_kept_alive, _CONNECTION),
     Difference("no chunks for HTTP/1.0", _old_not_chunked, _FRAMING | {"whole"}, parts=False),

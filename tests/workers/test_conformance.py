@@ -87,10 +87,10 @@ FACTS: dict[str, tuple[Program, list[bytes], bytes, bool]] = {
         ENDED,
     ),
     # RFC 9112, section 6: framing
-    "chunked from an HTTP/1.0 client is read, and the connection closed": (
+    "chunked from an HTTP/1.0 client is refused": (
         READ_OK,
         [b"POST / HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\n\r\n"],
-        LAST_ANSWER,
+        own(b"400 Bad Request", b"HTTP/1.0 has no Transfer-Encoding."),
         ENDED,
     ),
     "close wins over keep-alive, for HTTP/1.0 as well": (

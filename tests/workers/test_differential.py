@@ -42,6 +42,8 @@ EXAMPLES: dict[str, tuple[Program, list[bytes]]] = {
     "only HTTP/1.0 and 1.1": (OK, [b"GET / HTTP/2.0\r\nHost: a\r\n\r\n"]),
     "unknown expectations are refused": (OK, [b"GET / HTTP/1.1\r\nHost: a\r\nExpect: x\r\n\r\n"]),
     "CONNECT is refused": (OK, [b"CONNECT a:1 HTTP/1.1\r\nHost: a\r\n\r\n"]),
+    "one space in the request line": (OK, [b"GET  / HTTP/1.1\r\nHost: a\r\n\r\n"]),
+    "no chunks from HTTP/1.0": (OK, [b"POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"]),
     "more targets are understood": (OK, [b"GET http://a HTTP/1.1\r\nHost: a\r\n\r\n"]),
     "HTTP/1.0 may keep alive": (OK, [OLD]),
     "no chunks for HTTP/1.0": (STREAM, [b"GET / HTTP/1.0\r\n\r\n"]),

@@ -131,6 +131,8 @@ def requests(draw: st.DrawFn, odd: bool = False) -> Sent:
     if draw(st.booleans()):
         fields = draw(st.permutations(fields))
     method, version = draw(_some(odd, _METHODS, _ODD_METHODS)), draw(_some(odd, _VERSIONS, _ODD_VERSIONS))
+    if not odd and any(line.lower().startswith(b"transfer") for line in framing):
+        version = b"HTTP/1.1"
     target = draw(targets(odd))
     blank = b"\r\n" * draw(st.sampled_from([0, 0, 0, 0, 1, 2]))
     head = b"".join(part + b"\r\n" for part in (b" ".join((method, target, version)), *fields))

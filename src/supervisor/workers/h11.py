@@ -7,8 +7,10 @@ from typing import Any
 
 import h11
 
+from supervisor.workers import response
 from supervisor.workers.connection import DRAIN_FIRST, DRAIN_HEAD, DRAIN_LINGER, has_unread, has_unsent
 from supervisor.workers.engine import H11Protocol, LingeringTransport
+from supervisor.workers.heads import Objection, Strict
 from supervisor.workers.state import Shared
 
 CLOSE = (b"connection", b"close")
@@ -23,13 +25,45 @@ class DrainingH11Protocol(H11Protocol):
         self.since = 0.0
         self.fresh = True
         self.closing_since: float | None = None
+        self.strict = Strict(shared.limits)
+        self.refusal: Objection | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in the base
         # What a client sends behind its last request must not turn the close into a reset.
-        self.ending = LingeringTransport(transport, self.loop, lambda: self.shared.draining)
+        self.ending = LingeringTransport(transport, self.loop, self._lingers)
         super().connection_made(self.ending)  # type: ignore[arg-type]  # it is one but for its class
         self.since = self.loop.time()
         self.shared.connection_count_changed()
+
+    def _lingers(self) -> bool:
+        return self.shared.draining or self.refusal is not None
+
+    def _refuse(self) -> None:
+        """Let h11 hear nothing more, and answer when the request before is answered.
+
+        A request whose body goes on with what is refused will never be whole.
+        """
+        cycle: Any = self.cycle
+        if self.waiting_for_head():
+            self._send_refusal()
+        elif not cycle.more_body:
+            return
+        else:
+            cycle.disconnected = True
+            cycle.message_event.set()
+            if cycle.response_started:
+                self.ending.close()
+            else:
+                self._send_refusal()
+
+    def _send_refusal(self) -> None:
+        if self.refusal is None or self.ending.is_closing():
+            return
+        status, text = self.refusal
+        self.shared.log.warning("%d to %s: %s", status, self.client[0] if self.client else "a Unix socket", text)
+        self._unset_keepalive_if_required()
+        self.ending.write(response.simple(status, text, self.shared.default_head))
+        self.ending.close()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.ending.lost()
@@ -41,7 +75,11 @@ class DrainingH11Protocol(H11Protocol):
         self.shared.connection_count_changed()
 
     def data_received(self, data: bytes) -> None:
-        if self.ending.is_closing():
+        if self.ending.is_closing() or self.refusal is not None:
+            return
+        self.refusal = self.strict.feed(data)
+        if self.refusal is not None:
+            self._refuse()
             return
         if self.waiting_for_head() and not self.conn.trailing_data[0]:
             self.since = self.loop.time()
@@ -69,6 +107,7 @@ class DrainingH11Protocol(H11Protocol):
         self.since = self.loop.time()
         self.fresh = False
         super().on_response_complete()
+        self._send_refusal()
 
     def waiting_for_head(self) -> bool:
         """Whether no request is being worked on."""

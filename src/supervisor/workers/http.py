@@ -10,7 +10,7 @@ from typing import Any, Final
 import httptools
 
 from supervisor.protocols import IN_FLIGHT
-from supervisor.workers import response
+from supervisor.workers import heads, response
 from supervisor.workers.connection import BUSY, DISCARD, DISCARD_LIMIT, GONE, HEAD, IDLE, LINGER, Connection
 from supervisor.workers.request import Request, unavailable
 from supervisor.workers.state import Shared
@@ -33,6 +33,7 @@ class HttpProtocol(Connection):
         "hosts",
         "overhead",
         "parser",
+        "piece",
         "queue",
         "reading",
         "refusal",
@@ -50,6 +51,7 @@ class HttpProtocol(Connection):
         self.refusal: tuple[int, str, bool] | None = None
         # The head that is being read.
         self.head_open = False
+        self.piece = b""
         self.url = b""
         self.headers: list[tuple[bytes, bytes]] = []
         self.hosts = 0
@@ -80,6 +82,8 @@ class HttpProtocol(Connection):
                 return
         begins = self.phase != HEAD
         self.overhead += len(data)
+        # Where a request line may stand.
+        self.piece = self.piece + data if self.head_open else data
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -88,16 +92,21 @@ class HttpProtocol(Connection):
             self._failed(error)
         if begins and self.phase == HEAD:
             self.since = self.loop.time()
+        if not self.head_open:
+            self.piece = b""
+        elif self.headers and self._line_holds():
+            # Nothing else of what came need be kept.
+            self.piece = self._line()
         # A field of a head, or of a trailer section, reaches the callbacks only when it is whole.
         if self.overhead and (self.head_open or self.reading) and self.overhead > self.shared.limits.head_bytes:
-            self.refuse(431, "Request header fields too large.")
+            self.refuse(*heads.FIELDS_TOO_LARGE)
 
     def _failed(self, error: Exception) -> None:
         if isinstance(error, httptools.HttpParserCallbackError):
             self.shared.log.error("the HTTP protocol failed", exc_info=error)
             self.refuse(500, "Internal Server Error")
         else:
-            self.refuse(400, "Invalid HTTP request received.")
+            self.refuse(*heads.INVALID)
 
     def _change_over(self, rest: bytes) -> None:
         """The parser has stopped behind a head that asks for an upgrade: grant it, or read on as if it did not."""
@@ -129,10 +138,9 @@ class HttpProtocol(Connection):
 
     def on_url(self, url: bytes) -> None:
         self.url = url = self.url + url if self.url else url
-        limit = self.shared.limits.request_line
         # Method, two spaces and the version are at least 13 bytes: near enough to refuse early, exact at the end.
-        if len(url) + 13 > limit > 0:
-            self.refuse(414, "Request line too long.")
+        if len(url) + 13 > self.shared.limits.request_line > 0:
+            self.refuse(*heads.LINE_TOO_LONG)
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self.head_open:
@@ -150,17 +158,20 @@ class HttpProtocol(Connection):
         headers.append((name, value))
         limits = self.shared.limits
         if len(headers) > limits.request_fields > 0:
-            self.refuse(431, "Too many request header fields.")
+            self.refuse(*heads.TOO_MANY_FIELDS)
         elif len(name) + len(value) + 2 > limits.request_field_size > 0:
-            self.refuse(431, "Request header field too large.")
+            self.refuse(*heads.FIELD_TOO_LARGE)
 
     def on_headers_complete(self) -> None:
         if self.refusal is not None:
             return
-        parser = self.parser
+        parser, shared = self.parser, self.shared
         method, version = parser.get_method(), parser.get_http_version()
         ordinary = version == "1.1" and self.hosts == 1 and not self.expect and method in _ORDINARY
-        objection = None if ordinary else self._objection(method, version)
+        objection = None if ordinary else heads.objection(shared.limits, method, version, self.url, self.headers)
+        at_begin = self.piece.startswith(b" HTTP/", len(method) + len(self.url) + 1)
+        if objection is None and not (at_begin or self._line_holds()):
+            return
         if objection is None and parser.should_upgrade():
             if not self._wants_websocket(method, version):
                 self.declined = self.headers
@@ -181,19 +192,15 @@ class HttpProtocol(Connection):
             self.queue.append(request)
             self.pause_reading()
 
-    def _objection(self, method: bytes, version: str) -> tuple[int, str] | None:
-        """Why this head cannot become a request, if it cannot."""
-        if version not in ("1.1", "1.0"):
-            return 505, "HTTP version not supported."
-        if len(method) + len(self.url) + 10 > self.shared.limits.request_line > 0:
-            return 414, "Request line too long."
-        if self.hosts > 1 or (self.hosts == 0 and version == "1.1"):
-            return 400, "Exactly one Host header field is required."
-        if method == b"CONNECT":
-            return 501, "CONNECT is not supported."
-        if self.expect and self.expect != b"100-continue":
-            return 417, "Expectation failed."
-        return None
+    def _line(self) -> bytes:
+        return b"%b %b HTTP/" % (self.parser.get_method(), self.url)
+
+    def _line_holds(self) -> bool:
+        """Refuse a request line that is none by the letter: llhttp takes those of RTSP, and skips spaces."""
+        if self._line() in self.piece:
+            return True
+        self.refuse(400, "Invalid request line.")
+        return False
 
     def _request(self, method: str, version: str) -> Request | None:
         url = self.url
@@ -390,7 +397,7 @@ class HttpProtocol(Connection):
         self.parser = None
         self.shared.connections.discard(self)
         if self.shared.upgrade is not None:
-            self.shared.upgrade(self, self._head_again(b"GET", "1.1", self.headers) + rest)
+            self.shared.upgrade(self, heads.written(b"GET", self.url, "1.1", self.headers) + rest)
 
     def _decline_upgrade(self) -> bytes:
         """Go on as if no upgrade had been asked for: the head again, without that, for another parser.
@@ -399,21 +406,9 @@ class HttpProtocol(Connection):
         """
         method, version = self.parser.get_method(), self.parser.get_http_version()
         self.parser = httptools.HttpRequestParser(self)
-        return self._head_again(method, version, [field for field in self.headers if field[0] != b"upgrade"])
-
-    def _head_again(self, method: bytes, version: str, headers: list[tuple[bytes, bytes]]) -> bytes:
-        lines = [method, b" ", self.url, b" HTTP/", version.encode("ascii"), b"\r\n"]
-        for name, value in headers:
-            lines += (name, b": ", value, b"\r\n")
-        lines.append(b"\r\n")
-        return b"".join(lines)
+        return heads.written(method, self.url, version, [field for field in self.headers if field[0] != b"upgrade"])
 
 
 def _persists(headers: list[tuple[bytes, bytes]]) -> bool:
-    """Whether the connection of an HTTP/1.0 request that asks for ``keep-alive`` may be kept (RFC 9112, section 9.3).
-
-    ``close`` wins. And who does not know chunks may have passed them on as they were (section 6.1).
-    """
-    return not any(
-        name == b"transfer-encoding" or (name == b"connection" and b"close" in value.lower()) for name, value in headers
-    )
+    """Whether the connection of an HTTP/1.0 request that asks for ``keep-alive`` may be kept: ``close`` wins."""
+    return not any(name == b"connection" and b"close" in value.lower() for name, value in headers)
