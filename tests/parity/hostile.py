@@ -15,20 +15,16 @@ NEXT = b"GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n"
 
 @dataclass(frozen=True, slots=True)
 class Hostile:
-    """``sent`` goes out in one piece, ``late`` after it in a second one, when an answer is not there yet.
+    """What is ``sent`` goes out in one piece.
 
     ``reads`` is None for what must be refused or cut off, else the path and body that the application may be given.
-    ``answers`` are the statuses that are allowed; none of them stands for a connection that just ends. ``stricter`` and
-    ``laxer`` say why our answer is on the safe side of gunicorn's, or on the other.
+    ``answers`` are the statuses that are allowed, besides a connection that just ends.
     """
 
     name: str
     sent: bytes
-    late: bytes = b""
     reads: tuple[str, bytes] | None = None
     answers: frozenset[int] = field(default_factory=lambda: frozenset({400}))
-    stricter: str = ""
-    laxer: str = ""
 
 
 def _head(*lines: bytes, target: bytes = b"/", method: bytes = b"GET", version: bytes = b"HTTP/1.1") -> bytes:
@@ -47,12 +43,13 @@ def _chunked(body: bytes, *lines: bytes) -> bytes:
     return _post(b"Transfer-Encoding: chunked", *lines, body=body)
 
 
-def _refused(name: str, sent: bytes, *answers: int, **more: str | bytes) -> Hostile:
-    return Hostile(name, sent, answers=frozenset(answers or (400,)), **more)  # type: ignore[arg-type]  # late, stricter, laxer
+def _refused(name: str, sent: bytes, *answers: int) -> Hostile:
+    return Hostile(name, sent, answers=frozenset(answers or (400,)))
 
 
-def _read(name: str, sent: bytes, path: str = "/", body: bytes = b"", **more: str | bytes) -> Hostile:
-    return Hostile(name, sent, reads=(path, body), answers=frozenset({200}), **more)  # type: ignore[arg-type]  # as above
+def _read(name: str, sent: bytes, path: str = "/", body: bytes = b"", *, or_refused: bool = False) -> Hostile:
+    answers = frozenset({200, 400} if or_refused else {200})
+    return Hostile(name, sent, reads=(path, body), answers=answers)
 
 
 LENGTHS = (
@@ -159,7 +156,10 @@ CODINGS = (
     _read("CHUNKED in capitals", _post(b"Transfer-Encoding: CHUNKED", body=b"3\r\nabc\r\n0\r\n\r\n"), body=b"abc"),
     _read("chunked behind a tab", _post(b"Transfer-Encoding:\tchunked", body=b"3\r\nabc\r\n0\r\n\r\n"), body=b"abc"),
     _read(
-        "chunked before spaces", _post(b"Transfer-Encoding: chunked \t ", body=b"3\r\nabc\r\n0\r\n\r\n"), body=b"abc"
+        "chunked before spaces",
+        _post(b"Transfer-Encoding: chunked \t ", body=b"3\r\nabc\r\n0\r\n\r\n"),
+        body=b"abc",
+        or_refused=True,
     ),
 )
 
@@ -295,11 +295,12 @@ LINES = (
     _refused("a PROXY header of version 2", b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c" + bytes(12) + _get(), 400),
     _refused("an SSH client", b"SSH-2.0-OpenSSH_9.6\r\n", 400, 501),
     _refused("a mail client", b"EHLO a\r\n", 400, 501),
-    _read("empty lines before the request", b"\r\n" + _get()),
+    _read("empty lines before the request", b"\r\n" + _get(), or_refused=True),
     _read("an absolute target", _get(target=b"http://b/path"), "/path"),
     _read("an absolute target without a path", _get(target=b"http://b"), "/"),
     _read("an asterisk", _get(target=b"*", method=b"OPTIONS"), "*"),
     _read("escaped control bytes", _get(target=b"/a%00%0d%0ab"), "/a\0\r\nb"),
+    _read("bytes beyond ASCII in the target", _get(target=b"/\xc3\xa9?\xff"), "/\xe9", or_refused=True),
     _read("no Host in HTTP/1.0", b"GET / HTTP/1.0\r\n\r\n"),
 )
 
@@ -352,5 +353,30 @@ WEBSOCKETS = (
         )
     ),
 )
+
+IN_BODIES = frozenset(each.name for each in CHUNKS)
+"""Those whose head is good: the application may have begun with them, and is told that the body will not get whole."""
+
+STRICTER = {
+    "no Host": "section 3.2: a server must refuse it",
+    "request line with CONNECT": "there is no tunnel to be had (RFC 9110, section 9.3.6)",
+    "request line with CONNECT and a path": "as above",
+    "content-length beyond 64 bits": "gunicorn waits for them; numbers of other servers wrap around",
+    "content-length of a thousand digits": "as above",
+    "chunk size beyond 64 bits": "as above",
+    "chunk size beyond 64 bits, with zeros": "as above",
+}
+"""Why we refuse what gunicorn takes."""
+
+LAXER = {
+    "bytes beyond ASCII in the target": "browsers and crawlers send them, and nobody frames them in another way",
+}
+"""Why we take what gunicorn refuses."""
+
+UNHEARD = frozenset(name for name in STRICTER if name.startswith(("content-length", "chunk")))
+"""For what gunicorn goes on to wait."""
+
+H11_PATHS = {"an absolute target": "http://b/path", "an absolute target without a path": "http://b"}
+"""uvicorn's h11 protocol hands absolute targets out as they are."""
 
 CORPUS = (*LENGTHS, *CODINGS, *CHUNKS, *FIELDS, *LINES, *PIPELINES, *WEBSOCKETS)

@@ -149,6 +149,14 @@ StartWorker = Callable[..., RunningWorker]
 
 
 @pytest.fixture
+def authority(tmp_path: Path) -> Any:
+    """An `Authority` with its files."""
+    from tests.workers.authority import Authority
+
+    return Authority(tmp_path)
+
+
+@pytest.fixture
 def start_worker(tmp_path: Path) -> Iterator[StartWorker]:
     """Start workers: ``start_worker(app, worker_class="…", family=…, ready=True, **settings)``."""
     running: list[RunningWorker] = []

@@ -8,16 +8,15 @@ import signal
 import socket
 import ssl
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
-import trustme
 
 from supervisor.workers import acceptor, server
 from tests.workers.apps import app
+from tests.workers.authority import Authority
 from tests.workers.client import Reader, request
-from tests.workers.conftest import RunningWorker, StartWorker
+from tests.workers.conftest import StartWorker
 
 LOOPS = ["uvloop", "asyncio"]
 CLASSES = [
@@ -25,31 +24,6 @@ CLASSES = [
     pytest.param({"asgi_loop": "asyncio"}, id="asyncio"),
     pytest.param({"worker_class": "uvicorn-h11"}, id="h11"),
 ]
-
-
-class Authority:
-    """A certificate authority, and files of a certificate for ``test``."""
-
-    def __init__(self, directory: Path) -> None:
-        self.ca = trustme.CA()
-        certificate = self.ca.issue_cert("test")
-        self.options = {"certfile": str(directory / "cert.pem"), "keyfile": str(directory / "key.pem")}
-        certificate.private_key_pem.write_to_path(self.options["keyfile"])
-        for number, blob in enumerate(certificate.cert_chain_pems):
-            blob.write_to_path(self.options["certfile"], append=number > 0)
-
-    def connect(self, worker: RunningWorker) -> ssl.SSLSocket:
-        return self.context().wrap_socket(worker.connect(), server_hostname="test")
-
-    def context(self) -> ssl.SSLContext:
-        context = ssl.create_default_context()
-        self.ca.configure_trust(context)
-        return context
-
-
-@pytest.fixture
-def authority(tmp_path: Path) -> Authority:
-    return Authority(tmp_path)
 
 
 @pytest.mark.parametrize("options", CLASSES)

@@ -84,7 +84,7 @@ class Strict:
                 if self._last:
                     # Whatever comes behind a last request, nobody reads it.
                     self._parser = None
-                    return None
+                    return self._objection
                 self._object(INVALID)
             break
         if (self._head_open or self._reading) and self._overhead > self._limits.head_bytes:

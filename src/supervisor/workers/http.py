@@ -342,6 +342,8 @@ class HttpProtocol(Connection):
         self.head_open = False
         self.pause_reading()
         broken, self.reading = self.reading, None
+        if broken is not None and broken.withdraw():
+            self.current = broken = None
         if broken is not None:
             broken.disconnect()
             if broken.complete:

@@ -6,8 +6,9 @@ Follows the HTTP part of the ASGI specification, version 2.3, and the framing ru
 from __future__ import annotations
 
 import asyncio
+import inspect
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from supervisor.protocols import IN_FLIGHT
 from supervisor.workers import response
@@ -102,6 +103,20 @@ class Request(Exchange):
         """The client is gone: `receive` says so, and `send` discards."""
         self.disconnected = True
         self.wake()
+
+    def withdraw(self) -> bool:
+        """Keep the request from the application, if that was not called yet: whether it is so.
+
+        The parser finds some faults of the framing only behind the head, and of the body in the same piece.
+        """
+        if self.task is None or inspect.getcoroutinestate(cast("Any", self.task.get_coro())) != inspect.CORO_CREATED:
+            return False
+        shared = self.connection.shared
+        self.task.cancel()
+        self.task = None
+        self.complete = True
+        shared.ended(self)
+        return True
 
     # -- the application's task
 

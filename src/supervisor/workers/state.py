@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 TO_HEAR: Final = 0.05
 
 
+HEAD: float = 30.0
+"""Seconds for what a connection begins with: each of a PROXY header, a TLS handshake, and a request's head."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Bounds of a connection. Times are seconds, sizes bytes; zero switches a ``request_*`` bound off.
@@ -40,7 +44,7 @@ class Limits:
     request_line: int = 4094
     request_fields: int = 100
     request_field_size: int = 8190
-    head: float = 30.0
+    head: float = HEAD
     linger: float = 5.0
 
     @property

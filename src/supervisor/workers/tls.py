@@ -19,7 +19,7 @@ VERSIONS: Final = {"SSLv3": 0x0300, "TLSv1": 0x0301, "TLSv1.1": 0x0302, "TLSv1.2
 """Versions as OpenSSL names them (SSL_get_version(3)), and as they are on the wire."""
 
 _ALPN: Final = {"h1": "http/1.1", "h2": "h2"}
-_PEM: Final = re.compile(r"-----BEGIN (TRUSTED )?CERTIFICATE-----.+?-----END \1CERTIFICATE-----\n?", re.DOTALL)
+_PEM: Final = re.compile(r"-----BEGIN (TRUSTED |)CERTIFICATE-----.+?-----END \1CERTIFICATE-----\n?", re.DOTALL)
 
 # The short names of RFC 4514, section 3, by OpenSSL's long ones.
 _SHORT: Final = {

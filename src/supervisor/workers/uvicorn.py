@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, ClassVar, Final
 
 from supervisor.protocols import WorkerContext
-from supervisor.workers import engine
+from supervisor.workers import engine, state
 from supervisor.workers.base import Worker
 from supervisor.workers.journal import Exchange
 from supervisor.workers.proxy import Forwarded
@@ -127,6 +127,7 @@ class UvicornWorker(Worker):
             forwarded = Forwarded(config.forwarded_allow_ips, settings.secure_scheme_headers)
         limits = Limits(
             keepalive=config.timeout_keep_alive,
+            head=state.HEAD,
             concurrency=config.limit_concurrency or 0,
             request_line=settings.limit_request_line,
             request_fields=settings.limit_request_fields,
