@@ -15,9 +15,18 @@ class Authority:
         self._ca = trustme.CA()
         self.certfile = directory / "certificate.pem"
         self.keyfile = directory / "key.pem"
-        certificate = self._ca.issue_cert("localhost", "127.0.0.1")
-        self.keyfile.write_bytes(certificate.private_key_pem.bytes())
-        self.certfile.write_bytes(b"".join(blob.bytes() for blob in certificate.cert_chain_pems))
+        self.renew()
+
+    def renew(self) -> None:
+        """Put another certificate, with another key, into the files."""
+        issued = self._ca.issue_cert("localhost", "127.0.0.1")
+        self.keyfile.write_bytes(issued.private_key_pem.bytes())
+        self.certfile.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
+
+    @property
+    def certificate(self) -> str:
+        """What the server shows, in PEM format."""
+        return self.certfile.read_text()
 
     @property
     def options(self) -> tuple[str, ...]:

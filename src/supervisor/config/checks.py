@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Collection, Iterator
 
-from supervisor.config import addresses, identity
+from supervisor.config import addresses, identity, spoken
 from supervisor.config.schema import Invalid, Standing
 from supervisor.config.settings import Settings
 from supervisor.config.validators import shown, unmatched
@@ -41,6 +41,7 @@ def warnings(settings: Settings) -> Iterator[str]:
     yield from identity.warnings(settings)
     if settings.daemon and settings.errorlog in (None, "-") and not settings.enable_stdio_inheritance:
         yield f"daemon ({settings.source('daemon')}) has no standard error, where errorlog leads: name a file."
+    yield from spoken.warnings(settings)
     for pattern in unmatched(settings.reload_extra_files):
         yield f"reload_extra_files ({settings.source('reload_extra_files')}): {pattern} matches no file now."
 
@@ -128,6 +129,7 @@ _CHECKS = (
     _environment,
     _folders,
     identity.problems,
+    spoken.problems,
     _loglevel,
     _worker_class,
     _application,

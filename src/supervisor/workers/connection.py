@@ -7,11 +7,14 @@ phase     meaning                                        how it ends without a f
 ========  =============================================  ====================================================
 IDLE      between requests, or before the first          keepalive (first request: ``head``), unless bytes wait
 HEAD      a request head has begun to arrive             408 after ``head``, unless bytes wait
-BUSY      a request is being answered                    never by time
+BUSY      a request is being answered                    408 after ``body`` without a piece of its own, see below
 DISCARD   answered, and the rest of its body comes in    half-close after `DISCARD_LIMIT` bytes, or ``linger``
 LINGER    half-closed; input is read and thrown away     end of file, or ``linger`` seconds
 GONE      closed, but TLS still waits for a farewell     ``linger`` seconds after the last byte was taken
 ========  =============================================  ====================================================
+
+Once a request is whole, or its response has begun, it has all the time that the application takes. But a client that
+leaves the application waiting for the rest of a body is not waited for without end.
 
 Closing a socket with unread input makes the kernel send RST, which can destroy a response that the client has not read
 yet (RFC 9112, section 9.6); hence DISCARD and LINGER.
@@ -113,6 +116,10 @@ class Connection(asyncio.Protocol):
         """Whether something was read that has not been answered."""
         raise NotImplementedError
 
+    def waits_for_body(self) -> bool:
+        """Whether an application that has not begun to answer waits for more of its request."""
+        raise NotImplementedError
+
     def flush(self) -> None:
         """Write a response's head that waits for its body."""
         raise NotImplementedError
@@ -155,6 +162,8 @@ class Connection(asyncio.Protocol):
         phase, limits, draining = self.phase, self.shared.limits, self.shared.draining
         waited = now - self.since
         if phase == BUSY:
+            if waited >= limits.body and self.waits_for_body() and not self.bytes_waiting():
+                self.refuse(408, "The request body took too long.")
             return
         if phase == IDLE:
             limit = limits.head if self.fresh else limits.keepalive

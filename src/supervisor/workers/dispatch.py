@@ -60,7 +60,11 @@ class Dispatch:
             config.ws_protocol_class = self._knowing(draining)
             shared.upgrade = self._upgrade
         self.new_protocol = self._http1(http)
-        if "h2" in cfg.http_protocols and tls is not None and (http2 := engine.http2_protocol()) is not None:
+        if (
+            "h2" in cfg.http_protocols
+            and tls is not None
+            and (http2 := engine.http2_protocol(shared.limits.head)) is not None
+        ):
             make_http2 = functools.partial(self._knowing(http2), **self._arguments)
             self.new_protocol = functools.partial(Negotiated, self.new_protocol, make_http2)
 

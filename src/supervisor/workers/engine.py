@@ -70,13 +70,48 @@ def _installed(name: str) -> bool:
     return importlib.util.find_spec(name) is not None
 
 
-def http2_protocol() -> Any:
-    """Uvicorn's class for HTTP/2, or None where it has none or its parser is not installed."""
+def http2_protocol(patience: float) -> Any:
+    """Uvicorn's class for HTTP/2, or None where it has none or its parser is not installed.
+
+    Its clients have ``patience`` seconds for their first word.
+    """
     if not http2_installed():
         return None
     from uvicorn.protocols.http.zttp_h2_impl import ZttpH2Protocol
 
-    return ZttpH2Protocol
+    class Http2Protocol(ZttpH2Protocol):
+        silent_since: float | None = None
+        closing_since: float | None = None
+
+        def data_received(self, data: bytes) -> None:
+            # Uvicorn counts the time of a silent client from its first word on.
+            self.silent_since = None
+            super().data_received(data)
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in the base
+            super().connection_made(transport)
+            self.silent_since = self.loop.time()
+
+        def sweep(self, now: float) -> None:
+            """Close the connection of a client that says nothing, or does not say farewell. ``now`` is loop time."""
+            if not self.transport.is_closing():
+                if self.silent_since is not None and now - self.silent_since >= patience:
+                    self.shutdown()
+            elif self.closing_since is None or has_unsent(self.transport):
+                self.closing_since = now
+            elif now - self.closing_since >= CLOSING_HANDSHAKE:
+                self.transport.abort()
+
+        def handle_request(self, event: Any) -> None:
+            super().handle_request(event)
+            # A request without a body ends with its head, of which uvicorn 0.54 takes no notice: its application
+            # would wait for the body for ever.
+            cycle = self.cycles.get(event.stream_id)
+            if cycle is not None and event.end_stream:
+                cycle.more_body = False
+                cycle.message_event.set()
+
+    return Http2Protocol
 
 
 def http2_installed() -> bool:

@@ -81,7 +81,7 @@ class DrainingH11Protocol(H11Protocol):
         if self.refusal is not None:
             self._refuse()
             return
-        if self.waiting_for_head() and not self.conn.trailing_data[0]:
+        if not (self.waiting_for_head() and self.conn.trailing_data[0]):
             self.since = self.loop.time()
         super().data_received(data)
 
@@ -132,6 +132,16 @@ class DrainingH11Protocol(H11Protocol):
                 self.transport.abort()
             return
         if not self.waiting_for_head():
+            cycle = self.cycle
+            if (
+                cycle.more_body
+                and not (cycle.response_started or cycle.waiting_for_100_continue or self.flow.read_paused)
+                and now - self.since >= self.shared.limits.body
+                and self.refusal is None
+                and not has_unread(self.transport)
+            ):
+                self.refusal = (408, "The request body took too long.")
+                self._refuse()
             return
         limits, draining = self.shared.limits, self.shared.draining
         partial = bool(self.conn.trailing_data[0]) or self.conn.their_state is not h11.IDLE

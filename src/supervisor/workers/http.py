@@ -251,6 +251,7 @@ class HttpProtocol(Connection):
 
     def on_body(self, body: bytes) -> None:
         self.overhead = 0
+        self.since = self.loop.time()
         request = self.reading
         if request is not None and not request.complete and self.refusal is None:
             request.feed(body)
@@ -371,6 +372,9 @@ class HttpProtocol(Connection):
 
     def has_input(self) -> bool:
         return self.reading is not None or self.head_open or bool(self.queue)
+
+    def waits_for_body(self) -> bool:
+        return self.current is not None and self.current is self.reading and self.current.waits()
 
     def flush(self) -> None:
         if self.current is not None and not self.current.disconnected:

@@ -94,6 +94,10 @@ class Request(Exchange):
         if self.event is not None:
             self.event.set()
 
+    def waits(self) -> bool:
+        """Whether the application waits for the body, and has not begun to answer."""
+        return self.status == 0 and self.more_body and self.event is not None and not self.event.is_set()
+
     def wake(self) -> None:
         """Let `receive` look again."""
         if self.event is not None:
@@ -224,6 +228,7 @@ class Request(Exchange):
             if self.event is None:
                 self.event = asyncio.Event()
             self.event.clear()
+            self.connection.since = self.connection.loop.time()
             await self.event.wait()
         body = b"".join(self.pieces)
         self.pieces.clear()

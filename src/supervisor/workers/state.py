@@ -30,13 +30,17 @@ HEAD: float = 30.0
 """Seconds for what a connection begins with: each of a PROXY header, a TLS handshake, and a request's head."""
 
 
+BODY: float = 60.0
+"""Seconds that may pass between two pieces of a request's body, while the application waits for one to answer it."""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Bounds of a connection. Times are seconds, sizes bytes; zero switches a ``request_*`` bound off.
 
     ``concurrency`` bounds the requests and WebSockets worked on at the same time, not the open connections: idle ones
-    cost nothing, and load balancers keep many. ``head`` is the time for a request head to arrive, ``linger`` how long
-    a finished connection waits for the client to stop sending.
+    cost nothing, and load balancers keep many. ``head`` is the time for a request head to arrive, ``body`` for the next
+    piece of a body, ``linger`` how long a finished connection waits for the client to stop sending.
     """
 
     keepalive: float = 2.0
@@ -45,6 +49,7 @@ class Limits:
     request_fields: int = 100
     request_field_size: int = 8190
     head: float = HEAD
+    body: float = BODY
     linger: float = 5.0
 
     @property

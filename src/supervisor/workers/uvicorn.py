@@ -128,6 +128,7 @@ class UvicornWorker(Worker):
         limits = Limits(
             keepalive=config.timeout_keep_alive,
             head=state.HEAD,
+            body=state.BODY,
             concurrency=config.limit_concurrency or 0,
             request_line=settings.limit_request_line,
             request_fields=settings.limit_request_fields,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from supervisor.config import validators
-from supervisor.config.schema import Kind, Setting, later, meaningless
+from supervisor.config.schema import Kind, Setting, meaningless
 from supervisor.config.table.build import choice, integer, string, strings, switch, words
 
 TLS = "SSL"
@@ -12,11 +12,9 @@ MECHANICS = "Server Mechanics"
 WORKERS = "Worker Processes"
 HTTP2 = "HTTP/2"
 
-_PARSER = meaningless("requests are parsed by httptools or h11, which follow the standard")
-_PROXY = later("the PROXY protocol is not spoken yet")
-_HTTP2 = later("HTTP/1.1 and WebSockets are served")
+_HTTP2 = meaningless("uvicorn's HTTP/2 takes the values that its parser has")
 _ENVIRON = meaningless("an ASGI application gets the headers as they came, not in a WSGI environ")
-_UWSGI = meaningless("the uwsgi protocol carries WSGI; HTTP is served")
+_UWSGI = meaningless("the uwsgi protocol is not spoken")
 _PASTE = meaningless("PasteDeploy makes WSGI applications")
 
 _PROXY_SPELLINGS = {True: "auto", False: "off", "true": "auto", "1": "auto", "false": "off", "0": "off", "none": "off"}
@@ -133,18 +131,16 @@ SETTINGS = (
         choices=("off", "v1", "v2", "auto"),
         flag_value="auto",
         validate=validators.choice("off", "v1", "v2", "auto", empty="off", spellings=_PROXY_SPELLINGS),
-        effect=_PROXY,
     ),
     words(
         "proxy_allow_ips",
         MECHANICS,
-        "The proxies that may speak the PROXY protocol.",
+        "The proxies that may speak the PROXY protocol; those on Unix sockets may in any case.",
         ["127.0.0.1", "::1"],
         "--proxy-allow-from",
         validate=validators.networks,
-        effect=_PROXY,
     ),
-    string("protocol", MECHANICS, "The protocol: http or uwsgi.", "http", "--protocol", effect=_UWSGI),
+    string("protocol", MECHANICS, "The protocol: http; uwsgi is refused.", "http", "--protocol"),
     words(
         "uwsgi_allow_ips",
         MECHANICS,
@@ -174,34 +170,40 @@ SETTINGS = (
         metavar="CONF",
         effect=_PASTE,
     ),
-    switch("permit_obsolete_folding", MECHANICS, "Accept folded headers.", "--permit-obsolete-folding", effect=_PARSER),
+    switch(
+        "permit_obsolete_folding",
+        MECHANICS,
+        "Accept folded headers.",
+        "--permit-obsolete-folding",
+        effect=meaningless("the parser has no such leniency, and folded lines are answered with 400"),
+    ),
     switch(
         "strip_header_spaces",
         MECHANICS,
         "Accept spaces before the colon of a header.",
         "--strip-header-spaces",
-        effect=_PARSER,
+        effect=meaningless("the parser has no such leniency, and such headers are answered with 400"),
     ),
     switch(
         "permit_unconventional_http_method",
         MECHANICS,
         "Accept unusual request methods.",
         "--permit-unconventional-http-method",
-        effect=_PARSER,
+        effect=meaningless("the parser knows a list of methods, and others are answered with 400"),
     ),
     switch(
         "permit_unconventional_http_version",
         MECHANICS,
         "Accept unusual versions of HTTP.",
         "--permit-unconventional-http-version",
-        effect=_PARSER,
+        effect=meaningless("HTTP/1.0 and HTTP/1.1 are spoken, and other versions are refused"),
     ),
     switch(
         "casefold_http_method",
         MECHANICS,
         "Turn request methods into upper case.",
         "--casefold-http-method",
-        effect=_PARSER,
+        effect=meaningless("the parser knows a list of methods, in upper case, and others are answered with 400"),
     ),
     choice(
         "http_parser",
@@ -215,11 +217,11 @@ SETTINGS = (
     words(
         "http_protocols",
         HTTP2,
-        "The versions of HTTP by preference: h1, h2.",
+        "The versions of HTTP by preference: h1, h2. The second is agreed upon in the TLS handshake, and needs zttp, "
+        "with uvicorn from 0.54 on.",
         ["h1"],
         "--http-protocols",
         validate=validators.protocols,
-        effect=_HTTP2,
     ),
     choice(
         "http2_cleartext",
@@ -236,7 +238,7 @@ SETTINGS = (
             empty="off",
             spellings={True: "prior-knowledge", False: "off"},
         ),
-        effect=_HTTP2,
+        effect=meaningless("HTTP/2 is agreed upon in the TLS handshake; without TLS, HTTP/1.1 is served"),
     ),
     integer(
         "http2_max_concurrent_streams",
