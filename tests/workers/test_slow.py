@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import ssl
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -120,8 +119,4 @@ def test_a_handshake_that_does_not_come(
     with worker.connect() as client:
         client.sendall(begin)
         end_of(client)
-        with ssl.create_default_context().wrap_socket(
-            worker.connect(), do_handshake_on_connect=False, server_hostname="test"
-        ):
-            pass
     assert worker.log_text() == ""
