@@ -10,7 +10,8 @@ against the oldest and the newest supported release:
 - ``Server(config).server_state``: ``connections``, ``tasks``, ``default_headers``;
 - protocol classes are made with ``config``, ``server_state``, ``app_state`` and ``_loop``, keep what they got as
   ``transport``, and end their connection with ``shutdown()`` (WebSocket: close code 1012);
-- ``H11Protocol``: ``cycle`` (None, or with ``response_complete``, ``response_started``, ``default_headers``) and
+- ``H11Protocol``: ``cycle`` (None, or with ``response_complete``, ``response_started``, ``default_headers``,
+  ``more_body``, ``disconnected``, ``message_event``, ``waiting_for_100_continue``), ``flow.read_paused`` and
   ``conn``, an `h11.Connection`; the ``send`` of a request is a method of its cycle, which has ``transport`` and is
   silent once ``disconnected``;
 - ``ClientDisconnected``, an `OSError` that WebSocket protocols take for the end of a connection and not for an error;
@@ -18,7 +19,8 @@ against the oldest and the newest supported release:
   ``handshake_complete``;
 - ``app``, ``client`` and ``server`` of its protocol classes, which ``connection_made`` sets or leaves, and which are
   read when a scope is made;
-- ``uvicorn.protocols.http.zttp_h2_impl.ZttpH2Protocol`` where uvicorn has it, made as the other protocol classes.
+- ``uvicorn.protocols.http.zttp_h2_impl.ZttpH2Protocol`` where uvicorn has it, made as the other protocol classes:
+  ``handle_request(event)``, ``cycles`` by ``event.stream_id``, ``event.end_stream``.
 """
 
 from __future__ import annotations

@@ -312,3 +312,52 @@ async def test_h11_hands_websockets_to_the_class_of_the_config() -> None:
 def test_what_cannot_be_loaded_ahead_is_left_to_the_worker() -> None:
     """Which tells of it when it comes to the same, in the words that its own failures have."""
     engine.load_ahead("auto", "no.such.module:Protocol", "auto")
+
+
+@pytest.mark.parametrize("protocol_class", [H11Protocol, *WEBSOCKETS])
+async def test_the_ends_of_a_connection_may_be_corrected(protocol_class: Any) -> None:
+    scopes: list[Any] = []
+
+    async def show(scope: Any, receive: Any, send: Any) -> None:
+        scopes.append(scope)
+        await app(scope, receive, send)
+
+    protocol = protocol_class(**arguments_of(make_config(ws=WSProtocol)))
+    protocol.connection_made(Transport())
+    assert (protocol.client, protocol.server) == (("192.0.2.1", 5), ("192.0.2.2", 80))
+    protocol.client, protocol.server, protocol.app = ("192.0.2.3", 6), ("192.0.2.4", 443), show
+    protocol.data_received(HANDSHAKE if protocol_class is not H11Protocol else b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+    await settle()
+    assert [(scope["client"], scope["server"]) for scope in scopes] == [(("192.0.2.3", 6), ("192.0.2.4", 443))]
+    protocol.connection_lost(None)
+    await settle()
+
+
+async def test_what_is_known_of_an_h11_request_whose_body_comes() -> None:
+    got: list[Any] = []
+
+    async def read(scope: Any, receive: Any, send: Any) -> None:
+        got.append(await receive())
+
+    protocol = H11Protocol(**arguments_of(make_config(app=read)))
+    protocol.connection_made(Transport())  # type: ignore[arg-type]  # all that is used of one
+    protocol.data_received(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 5\r\nexpect: 100-continue\r\n\r\n")
+    cycle = protocol.cycle
+    assert (cycle.more_body, cycle.response_started, cycle.waiting_for_100_continue) == (True, False, True)
+    assert protocol.flow.read_paused is False
+    await settle()
+    assert cycle.waiting_for_100_continue is False
+    cycle.disconnected = True
+    cycle.message_event.set()
+    await settle()
+    assert got == [{"type": "http.disconnect"}]
+    protocol.connection_lost(None)
+    await settle()
+
+
+async def test_http2_is_uvicorns_where_it_is_installed() -> None:
+    made = engine.http2_protocol(30.0)
+    assert (made is not None) == engine.http2_installed()
+    if made is not None:
+        assert list(inspect.signature(made.handle_request).parameters) == ["self", "event"]
+        assert hasattr(made(**arguments_of(make_config())), "cycles")
