@@ -1,0 +1,238 @@
+"""The frameworks, each started as its documentation has gunicorn started, and asked directly and from behind nginx."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import shutil
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+from websockets.sync.client import connect
+
+from tests.process.conftest import StartService
+from tests.process.harness import PATIENCE, Answer, Service
+from tests.process.nginx import Nginx
+
+APPS = Path(__file__).parent / "apps"
+MIB = 1 << 20
+PAUSE = 0.005
+"""Seconds between two requests of a visitor: new workers have to import a framework meanwhile."""
+
+
+@dataclass(frozen=True)
+class Framework:
+    """An application of ``apps`` and the line that starts it. Only the command and the addresses are ours."""
+
+    folder: str
+    line: str
+    asgi: bool = True
+    lifespan: bool = True
+    websocket: bool = True
+
+
+FRAMEWORKS = {
+    "fastapi": Framework("fastapi_shop", "main:app --workers 2 --worker-class uvicorn.workers.UvicornWorker"),
+    "starlette": Framework("starlette_shop", "example:app -w 2 -k uvicorn.workers.UvicornWorker"),
+    "litestar": Framework("litestar_shop", "app:app --workers 2 --worker-class uvicorn.workers.UvicornWorker"),
+    "quart": Framework("quart_shop", "hello:app -w 2 -k uvicorn.workers.UvicornWorker"),
+    "django-asgi": Framework(
+        "django_shop", "mysite.asgi:application -k uvicorn_worker.UvicornWorker", lifespan=False, websocket=False
+    ),
+    "django-wsgi": Framework("django_shop", "mysite.wsgi", asgi=False, lifespan=False, websocket=False),
+    "flask": Framework("flask_shop", "hello:create_app() -w 4", asgi=False, lifespan=False, websocket=False),
+}
+
+
+def start(service: StartService, framework: Framework, bind: str, *more: str) -> Service:
+    running = service(bind=bind)
+    shutil.copytree(APPS / framework.folder, running.directory, dirs_exist_ok=True)
+    app, *arguments = framework.line.split()
+    return running.start(*arguments, *more, app=app)
+
+
+Ask = Callable[..., Answer]
+
+
+def asker(connected: Callable[[], socket.socket]) -> Ask:
+    """A function that asks over a new connection."""
+
+    def ask(path: str, body: bytes | None = None, headers: dict[str, str] | None = None) -> Answer:
+        connection = http.client.HTTPConnection("localhost", timeout=PATIENCE)
+        connection.sock = connected()
+        try:
+            connection.request("GET" if body is None else "POST", path, body, headers or {})
+            response = connection.getresponse()
+            return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+        finally:
+            connection.close()
+
+    return ask
+
+
+def look_at_everything(ask: Ask, framework: Framework) -> None:
+    """What an application does: JSON, forms, uploads, files, errors."""
+    index = ask("/").json()
+    assert not framework.lifespan or index["lifespan"] is True
+    assert ask("/", headers={"X-Forwarded-Proto": "https"}).status == 200
+    posted = ask("/json", b'{"a": 1}', {"Content-Type": "application/json"})
+    assert (posted.status, posted.json()) == (200, {"a": 1})
+    posted = ask("/form", b"name=ann&town=caf%C3%A9", {"Content-Type": "application/x-www-form-urlencoded"})
+    assert (posted.status, posted.json()) == (200, {"name": "ann", "town": "café"})
+    file = ask("/static/style.css")
+    assert (file.status, file.body) == (200, b"body { color: black }\n")
+    assert ask("/nowhere").status == 404
+    assert ask("/error").status == 500
+    multipart = (
+        b'--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n'
+        b"Content-Type: application/octet-stream\r\n\r\n" + b"x" * (10 * MIB) + b"\r\n--b--\r\n"
+    )
+    sent = ask("/upload", multipart, {"Content-Type": "multipart/form-data; boundary=b"})
+    assert (sent.status, sent.json()) == (200, {"size": 10 * MIB})
+
+
+def look_at_events(connected: socket.socket, seen: Path) -> None:
+    """The first event arrives before the others are made: nobody on the way holds it back."""
+    seen.unlink(missing_ok=True)
+    with connected:
+        connected.sendall(b"GET /events HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+        received = b""
+        while b"data: 0" not in received:
+            piece = connected.recv(65536)
+            assert piece, received
+            received += piece
+        seen.touch()
+        while piece := connected.recv(65536):
+            received += piece
+    assert b"data: 1" in received
+    assert b"data: 2" in received
+
+
+@pytest.mark.parametrize("bind", ["tcp", "unix"])
+@pytest.mark.parametrize("name", FRAMEWORKS)
+def test_serve(service: StartService, tmp_path: Path, name: str, bind: str) -> None:
+    framework = FRAMEWORKS[name]
+    running = start(service, framework, bind)
+    running.expect_error("RuntimeError|Internal Server Error|Exception on /error|Error Request", sure=False)
+    seen = running.directory / "seen"
+    with Nginx(running, tmp_path / "nginx", unix=bind == "unix") as nginx:
+        running.wait_log("Ready: ")
+
+        def through() -> socket.socket:
+            return socket.create_connection(("127.0.0.1", nginx.port), PATIENCE)
+
+        def reachable() -> bool:
+            try:
+                through().close()
+            except OSError:
+                return False
+            return True
+
+        running.wait_until(reachable, "nginx listens")
+        direct, fronted = asker(running.connect), asker(through)
+        look_at_everything(direct, framework)
+        look_at_everything(fronted, framework)
+        look_at_events(running.connect(), seen)
+        look_at_events(through(), seen)
+        assert direct("/", headers={"X-Forwarded-Proto": "https"}).json()["scheme"] == "https"
+        client = fronted("/", headers={"X-Forwarded-For": "203.0.113.9"}).json()["client"]
+        # To WSGI the proxy is the client, as with gunicorn; on a Unix socket it has no address.
+        assert client == ("203.0.113.9" if framework.asgi else {"tcp": "127.0.0.1", "unix": ""}[bind])
+        if framework.websocket:
+            with connect(f"ws://127.0.0.1:{nginx.port}/ws", open_timeout=PATIENCE, proxy=None) as websocket:
+                websocket.send("there")
+                assert websocket.recv(PATIENCE) == "there"
+        assert "[error]" not in nginx.log
+
+
+class Visitors:
+    """Clients that ask one thing after the other over connections that they keep, and write down what went wrong."""
+
+    def __init__(self, port: int, count: int) -> None:
+        self.port = port
+        self.pids: set[int] = set()
+        self.wrong: list[str] = []
+        self.answered = 0
+        self._over = threading.Event()
+        self._threads = [threading.Thread(target=self._visit, args=(number,)) for number in range(count)]
+
+    def __enter__(self) -> Self:
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        for thread in self._threads:
+            thread.join(PATIENCE)
+
+    def _visit(self, number: int) -> None:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
+        body = json.dumps({"text": "x" * 2000}).encode()
+        while not self._over.is_set():
+            try:
+                if number % 2:
+                    connection.request("POST", "/json", body, {"Content-Type": "application/json"})
+                    answer: Any = connection.getresponse()
+                    right = answer.read() and answer.status == 200
+                else:
+                    connection.request("GET", "/")
+                    answer = connection.getresponse()
+                    text = answer.read()
+                    right = answer.status == 200
+                    if right:
+                        self.pids.add(json.loads(text)["pid"])
+                if not right:
+                    self.wrong.append(f"{number}: {answer.status}")
+            except (OSError, http.client.HTTPException) as error:
+                self.wrong.append(f"{number}: {error!r}")
+                connection.close()
+            self.answered += 1
+            self._over.wait(PAUSE)
+        connection.close()
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "bind"),
+    [
+        pytest.param("fastapi", "", "tcp", id="asgi-tcp"),
+        pytest.param("fastapi", "", "unix", id="asgi-unix"),
+        pytest.param("flask", "-k gthread --threads 2", "tcp", id="gthread-tcp"),
+        pytest.param("flask", "", "unix", id="sync-unix"),
+    ],
+)
+def test_reload(service: StartService, tmp_path: Path, name: str, more: str, bind: str) -> None:
+    running = start(service, FRAMEWORKS[name], bind, *f"--workers 2 --keep-alive 75 {more}".split())
+    with Nginx(running, tmp_path / "nginx", unix=bind == "unix") as nginx:
+        running.wait_log("Ready: ")
+        running.wait_until(lambda: _answers(nginx.port), "nginx answers")
+        with Visitors(nginx.port, 6) as visitors:
+            reload(running, visitors)
+        assert visitors.wrong == []
+        assert "[error]" not in nginx.log
+
+
+def reload(running: Service, visitors: Visitors) -> None:
+    before = running.workers()
+    running.wait_until(lambda: visitors.pids & before, "requests are answered")
+    running.hup()
+    running.wait_log("Reloaded")
+    running.wait_until(lambda: not before & running.workers(), "the old workers are gone")
+    visitors.pids.clear()
+    running.wait_until(lambda: visitors.pids & running.workers(), "the new ones answer")
+
+
+def _answers(port: int) -> bool:
+    try:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=PATIENCE)
+        connection.request("GET", "/")
+        return connection.getresponse().status == 200
+    except OSError:
+        return False
+    finally:
+        connection.close()
