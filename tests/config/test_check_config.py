@@ -29,9 +29,9 @@ def test_what_would_start(tmp_path: Path) -> None:
         "import os, sys\nprint('hello'); print('mind the gap', file=sys.stderr)\n"
         "def create(name): return {'a': print}[name]\napp = create(os.environ['NAME'])\n"
     )
-    done = check(tmp_path, "shop:app", "--chdir", "code", "-e", "NAME=a", "--threads", "4")
+    done = check(tmp_path, "shop:app", "--chdir", "code", "-e", "NAME=a", "--dirty-threads", "4")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "\n  threads = 4 (command line --threads) has no meaning for ASGI: " in done.stdout
+    assert "\n  dirty_threads = 4 (command line --dirty-threads) has no meaning for ASGI: " in done.stdout
     assert done.stdout.endswith("It would start: 1 warning.\n")
     assert "hello" not in done.stdout
 
@@ -47,6 +47,18 @@ def test_what_would_start(tmp_path: Path) -> None:
         ("import os; os._exit(9)", [], "the process that loads the application ended early (exit code 9)", ""),
         ("import os; os.kill(os.getpid(), 9)", [], "ended early (signal 9)", ""),
         ("import os; os.close(1); os.close(2); raise KeyError(1)", [], "KeyError: 1", "shop.py"),
+        (
+            "async def app(a, b, c): ...",
+            ["-k", "gthread"],
+            "the application is an ASGI application, and worker_class",
+            "",
+        ),
+        (
+            "import sys; sys.modules['a2wsgi'] = None\ndef app(environ, start_response): ...",
+            [],
+            "the application is a WSGI application, and serving it needs a2wsgi, which is not installed",
+            "",
+        ),
         ("app = print", ["-k", "shop:app"], "worker_class 'shop:app' is a builtin_function_or_method, not a class", ""),
         ("app = print", ["--ciphers", "NONE", "--certfile", "server.pem"], "ciphers 'NONE' cannot be used", ""),
         ("import supervisor\nsupervisor.run('shop:app')", [], "the application starts a server itself, at ", ""),

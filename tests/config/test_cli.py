@@ -124,7 +124,9 @@ def test_version_and_help(arbiters: list[Any], capsys: pytest.CaptureFixture[str
     assert cli.main(["-h"]) == 0
     text = capsys.readouterr().out
     assert "Worker Processes:" in text
-    assert re.search(r"Logging:.*Accepted, Without Effect:.*--threads.*docs/reference/settings\.md", text, re.DOTALL)
+    assert re.search(
+        r"Logging:.*Accepted, Without Effect:.*--dirty-threads.*docs/reference/settings\.md", text, re.DOTALL
+    )
     idle = text[text.index("Accepted, Without Effect:") :]
     without = [setting for setting in TABLE.values() if setting.effect.standing is not Standing.WORKS]
     assert {setting.long_flag for setting in without if setting.flags} <= set(re.findall(r"--[\w-]+", idle))
@@ -151,9 +153,9 @@ def test_print_config(arbiters: list[Any], start: Start, capsys: pytest.CaptureF
 def test_print_config_imports_nothing(arbiters: list[Any], start: Start, capsys: pytest.CaptureFixture[str]) -> None:
     start.write("shop/__init__.py", "raise SystemExit('nobody imports this')\n")
     start.write("shop/main.py", "")
-    assert cli.main(["--print-config", "shop.main:app", "--threads", "4"]) == 0
+    assert cli.main(["--print-config", "shop.main:app", "--dirty-threads", "4"]) == 0
     err = capsys.readouterr().err
-    assert err.startswith("Warning: threads = 4 (command line --threads) has no meaning for ASGI: ")
+    assert err.startswith("Warning: dirty_threads = 4 (command line --dirty-threads) has no meaning for ASGI: ")
     assert cli.main(["--print-config", "shop.mein:app"]) == 1
     assert "Error: The application shop.mein:app cannot be found: there is no module shop.mein." in (
         capsys.readouterr().err

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from supervisor.config.schema import Invalid
-from supervisor.config.worker_class import DEFAULT, H11, described, validate_name
+from supervisor.config.worker_class import DEFAULT, H11, THREADS, WSGI, described, validate_name
 from supervisor.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -46,6 +46,8 @@ def test_a_class_is_said_by_its_path() -> None:
         *((name, DEFAULT) for name in ("sync", "asgi", "uvicorn", "UvicornWorker", " uvicorn ", DEFAULT)),
         *((name, DEFAULT) for name in ("uvicorn.workers.UvicornWorker", "uvicorn_worker:UvicornWorker")),
         *((name, DEFAULT) for name in ("egg:gunicorn#sync", "gunicorn.workers.gasgi.ASGIWorker")),
+        *((name, THREADS) for name in ("gthread", "egg:gunicorn#gthread", "gunicorn.workers.gthread.ThreadWorker")),
+        ("wsgi", WSGI),
         *((name, H11) for name in ("h11", "UvicornH11Worker", "uvicorn_worker.UvicornH11Worker", H11)),
         *((name, name) for name in ("my.module.Worker", "my.module:Worker", "my:Out.Inner")),
     ],
@@ -66,9 +68,11 @@ def test_entry_points(monkeypatch: pytest.MonkeyPatch) -> None:
         validate_name("mime")
 
 
-@pytest.mark.parametrize("name", ["gevent", "eventlet", "tornado", "gthread", "gunicorn.workers.ggevent.GeventWorker"])
+@pytest.mark.parametrize(
+    "name", ["gevent", "eventlet", "tornado", "gunicorn.workers.ggevent.GeventWorker", "egg:gunicorn#gevent"]
+)
 def test_gunicorns_own(name: str) -> None:
-    with pytest.raises(Invalid, match=r"^names one of gunicorn's own, .* for WSGI applications"):
+    with pytest.raises(Invalid, match=r"^names one of gunicorn's own, .* for a WSGI application use \"gthread\""):
         validate_name(name)
 
 
@@ -104,12 +108,13 @@ def test_a_class_that_cannot_be_constructed_with_a_context() -> None:
 
 
 def test_a_load_refuses_it_with_its_source(start: Start) -> None:
-    start.write("gunicorn.conf.py", "workers = 2\nworker_class = 'gthread'\n")
+    start.write("gunicorn.conf.py", "workers = 2\nworker_class = 'gevent'\n")
     with pytest.raises(ConfigError) as caught:
         start.load()
     assert str(caught.value) == (
-        "worker_class names one of gunicorn's own, 'gthread', for WSGI applications; this server runs ASGI "
-        'applications: leave worker_class out, or set it to "uvicorn" (gunicorn.conf.py:2).'
+        "worker_class names one of gunicorn's own, 'gevent', which is not offered here: for a WSGI application use "
+        '"gthread" with as many threads as there may be requests at once; for an ASGI one leave worker_class out '
+        "(gunicorn.conf.py:2)."
     )
     with pytest.raises(ConfigError, match=r"'uvicron'; did you mean 'uvicorn'\? \(environment SUPERVISOR_WORKER_CLASS"):
         start.load(environ={"SUPERVISOR_WORKER_CLASS": "uvicron"})

@@ -73,7 +73,7 @@ def test_entry_points(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("value", "says"),
     [
-        ("gthread", "^worker_class names one of gunicorn's own"),
+        ("gevent", "^worker_class names one of gunicorn's own"),
         ("no_such_module.Worker", "cannot be imported: ModuleNotFoundError"),
         (f"{__name__}.Nobody", "cannot be imported: AttributeError"),
         (f"{__name__}.pytest", "^worker_class .* is a module, not a class"),

@@ -17,6 +17,8 @@ ENTRY_POINTS: Final = "supervisor.workers"
 
 DEFAULT: Final = "supervisor.workers.uvicorn:UvicornWorker"
 H11: Final = "supervisor.workers.uvicorn:UvicornH11Worker"
+WSGI: Final = "supervisor.workers.wsgi:WSGIWorker"
+THREADS: Final = "supervisor.workers.wsgi:ThreadWorker"
 
 ALIASES: Final = {
     "sync": DEFAULT,
@@ -27,6 +29,9 @@ ALIASES: Final = {
     "uvicorn_worker.UvicornWorker": DEFAULT,
     "gunicorn.workers.sync.SyncWorker": DEFAULT,
     "gunicorn.workers.gasgi.ASGIWorker": DEFAULT,
+    "wsgi": WSGI,
+    "gthread": THREADS,
+    "gunicorn.workers.gthread.ThreadWorker": THREADS,
     "h11": H11,
     "uvicorn-h11": H11,
     "UvicornH11Worker": H11,
@@ -34,7 +39,7 @@ ALIASES: Final = {
     "uvicorn_worker.UvicornH11Worker": H11,
 }
 
-UNSUPPORTED: Final = ("gevent", "gevent_wsgi", "gevent_pywsgi", "eventlet", "tornado", "gthread", "gaiohttp")
+UNSUPPORTED: Final = ("gevent", "gevent_wsgi", "gevent_pywsgi", "eventlet", "tornado", "gaiohttp")
 
 FOREIGN: Final = ("gunicorn", "uvicorn.workers", "uvicorn_worker")
 
@@ -60,8 +65,8 @@ def validate_name(value: Any) -> Any:
     family = name.removeprefix("gunicorn.workers.").split(".")[0]
     if name in UNSUPPORTED or (name.startswith("gunicorn.workers.") and family.removeprefix("g") != "asgi"):
         raise Invalid(
-            f"names one of gunicorn's own, {value!r}, for WSGI applications; this server runs ASGI applications: "
-            f'leave worker_class out, or set it to "uvicorn"'
+            f"names one of gunicorn's own, {value!r}, which is not offered here: for a WSGI application use "
+            f'"gthread" with as many threads as there may be requests at once; for an ASGI one leave worker_class out'
         )
     if is_path(name):
         return name
@@ -78,7 +83,7 @@ def described(value: Any) -> str:
     found = validate_name(value)
     if isinstance(found, type):
         return f"{found.__module__}.{found.__qualname__}"
-    ours = found in (DEFAULT, H11) and found != value
+    ours = found in (DEFAULT, H11, WSGI, THREADS) and found != value
     return f"{value} (supervisor's {found.partition(':')[2]})" if ours else str(value)
 
 

@@ -91,7 +91,10 @@ def _response_field(record: Record, name: bytes) -> str:
 
 def _variable(record: Record, name: str) -> str:
     environ = environ_of(record)
-    value = environ.get(name, environ.get(name.lower()))
+    value = environ.get(name)
+    if value is None:
+        # A WSGI application may have put in names of its own, in any case.
+        value = next((value for key, value in environ.items() if key.upper() == name), None)
     return "-" if value is None else escape(str(value))
 
 

@@ -22,8 +22,11 @@ class Record(Protocol):
 
 
 def environ_of(record: Record) -> dict[str, Any]:
-    """What a WSGI server would have called the environ, without the streams (PEP 3333)."""
+    """The environ of a request, as its WSGI application had it or would have had, then without streams (PEP 3333)."""
     scope = record.scope
+    known: dict[str, Any] | None = scope.get("wsgi.environ")
+    if known is not None:
+        return known
     client: Sequence[Any] = scope.get("client") or ("",)
     environ: dict[str, Any] = {
         "REQUEST_METHOD": record.method,

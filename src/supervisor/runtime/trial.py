@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 from supervisor.application import explain, load_application
 from supervisor.config.settings import Settings
@@ -111,6 +111,7 @@ def _steps(settings: Settings, known: AbstractSet[str], hazards: list[str]) -> I
     from supervisor.workers.registry import resolve
     from supervisor.workers.tls import build_tls
 
+    classes: list[Any] = []
     yield lambda: Environment().apply(settings)
     if "logger_class" not in known:
         yield lambda: logger_class(settings)
@@ -118,9 +119,9 @@ def _steps(settings: Settings, known: AbstractSet[str], hazards: list[str]) -> I
     if os.geteuid() != settings.uid:
         return  # what follows runs code of the user's, which must not run as root
     if "worker_class" not in known:
-        yield lambda: resolve(settings.worker_class)
+        yield lambda: classes.append(resolve(settings.worker_class))
     if settings.app is not None and "wsgi_app" not in known:
-        yield lambda: _load(settings, hazards)
+        yield lambda: _load(settings, hazards, classes)
     if known.isdisjoint(TLS):
         yield lambda: build_tls(settings)
 
@@ -130,11 +131,15 @@ def _become_worker(settings: Settings) -> None:
     set_parent_death_signal(signal.SIGKILL)  # a change of user has taken it back (prctl(2))
 
 
-def _load(settings: Settings, hazards: list[str]) -> None:
+def _load(settings: Settings, hazards: list[str], classes: list[Any]) -> None:
     before = Snapshot.take()
-    load_application(settings.app)
+    app = load_application(settings.app)
     if settings.preload_app:
         hazards += compare(before, Snapshot.take())
+    for worker_class in classes:
+        # One that is not derived from ours need not have it.
+        if examine := getattr(worker_class, "examine", None):
+            examine(app)
 
 
 def _listen(pid: int, report: int, output: int, until: float) -> dict[int, bytes]:

@@ -13,7 +13,8 @@ from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
 
 from supervisor.protocols import Siblings
-from supervisor.workers.fairness import PAUSE, Fairness
+from supervisor.workers.capacity import RECHECK, Capacity
+from supervisor.workers.fairness import OCCUPIED, PAUSE, Fairness
 
 RETRY: Final = 1.0
 """Seconds until the next try where connections cannot be accepted."""
@@ -35,7 +36,8 @@ class Acceptor:
 
     ``changed`` is called when a connection of `pending` has been made, or has failed. A TLS handshake has ``handshake``
     seconds. ``greet`` may read what a connection begins with; it returns what to make the protocol with, or None for a
-    connection that is to be closed.
+    connection that is to be closed. With ``capacity`` nothing is taken while there is no
+    room; call `room` when there may be again.
     """
 
     def __init__(
@@ -49,11 +51,14 @@ class Acceptor:
         log: logging.Logger,
         siblings: Siblings,
         changed: Callable[[], None],
+        capacity: Capacity | None = None,
     ) -> None:
         self._make_protocol = make_protocol
         # asyncio wants no time limit for a handshake that there is not.
         self._connect: dict[str, Any] = {"ssl": tls, "ssl_handshake_timeout": handshake} if tls is not None else {}
         self._greet = greet
+        self._capacity = capacity
+        self._occupied = False
         self._backlog = backlog
         self._log = log
         self._siblings = siblings
@@ -72,7 +77,7 @@ class Acceptor:
         self._full = False
         self._quiet_until = 0.0
         # asyncio's server takes all it can get at once, and makes a task for each as we do.
-        self._may_rush = tls is None and greet is None and not isinstance(self._loop, asyncio.BaseEventLoop)
+        self._may_rush = not (tls or greet or capacity or isinstance(self._loop, asyncio.BaseEventLoop))
         self._servers: list[asyncio.AbstractServer] = []
         self._probe_at = 0
         self._turning: asyncio.Task[None] | None = None
@@ -92,13 +97,22 @@ class Acceptor:
         if self._turning is not None:
             await asyncio.wait((self._turning,))
         _close(self._servers)
-        for listener in self._listeners:
-            # The kernel lets one more wait than it was told (listen(2)).
-            self._take_queued(listener, limit=self._backlog + 1)
+        if not self._others_take():
+            for listener in self._listeners:
+                # The kernel lets one more wait than it was told (listen(2)).
+                self._take_queued(listener, limit=self._backlog + 1)
         self.close()
         # Connections that were accepted are made in the next turns of the loop.
         for _ in range(3):
             await asyncio.sleep(0)
+
+    def _others_take(self) -> bool:
+        """Whether what waits is better left to others. Of workers that leave at the same time, the last sees none."""
+        if self._capacity is None:
+            return False
+        self._accepting = False
+        self._siblings.leave()
+        return self._siblings.least() <= OCCUPIED
 
     def close(self) -> None:
         """Close the listeners, whatever waits. May be repeated."""
@@ -132,7 +146,9 @@ class Acceptor:
         if self._lost >= RUSH:
             self._begin_rush()
         self._tell()
-        if self._left and not self._full and not self._fairness.ahead(self._connections):
+        if self._occupied:
+            self.room()
+        elif self._left and not self._full and not self._fairness.ahead(self._connections):
             for listener in list(self._left):
                 self._look_again(listener)
 
@@ -142,10 +158,29 @@ class Acceptor:
 
     def _tell(self) -> None:
         if self._accepting and not (self._servers or self._full):
-            self._siblings.tell(self._connections)
+            self._siblings.tell(OCCUPIED if self._occupied else self._connections)
+
+    def room(self) -> None:
+        """There may be room for another connection: take it at once, without asking the event loop first."""
+        if not self._occupied or self._full:
+            return
+        for listener in list(self._left):
+            if self._is_occupied():
+                return
+            opening = self._opening
+            self._take_queued(listener, limit=1)
+            if self._opening == opening or not self._is_occupied():
+                self._look_again(listener)
+
+    def _is_occupied(self) -> bool:
+        self._occupied = self._capacity is not None and self._capacity.full(self._opening, self._loop.time())
+        return self._occupied
 
     def _readable(self, listener: socket.socket) -> None:
-        if self._fairness.yields(self._connections, self._loop.time()):
+        if self._is_occupied():
+            self._tell()
+            self._leave(listener, RECHECK, self._look_again)
+        elif self._fairness.yields(self._connections, self._loop.time()):
             self._leave(listener, PAUSE, self._left_for_a_moment)
         else:
             self._take(listener)

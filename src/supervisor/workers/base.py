@@ -157,6 +157,10 @@ class Worker:
     def stop_changed(self) -> None:
         """``stop`` has become more urgent. Called by a signal handler, in the main thread, at any moment."""
 
+    def silent_part(self) -> str:
+        """What has given no sign of life, for the report of a worker that is aborted."""
+        return "the event loop"
+
     def live_requests(self) -> list[Exchange]:
         """The requests in flight, for the report of a worker that is aborted."""
         return []
@@ -233,7 +237,9 @@ class Worker:
         self.aborted = True
         self.alive = False
         try:
-            self.error_log.error("%s", abort_report(self.context.row.last_beat, frame, self.live_requests()))
+            self.error_log.error(
+                "%s", abort_report(self.context.row.last_beat, frame, self.live_requests(), self.silent_part())
+            )
             run_hook(self.error_log, self.cfg, "worker_abort", self)
             run_hook(self.error_log, self.cfg, "worker_exit", self.context.server, self)
             self.flush_logs()

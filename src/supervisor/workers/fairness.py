@@ -13,6 +13,9 @@ from supervisor.protocols import Siblings
 PAUSE: Final = 0.001
 """Seconds after which a worker looks again whether the connection that it has left still waits."""
 
+OCCUPIED: Final = 1 << 61
+"""The connections of a worker that accepts, but none now: more than any has, fewer than one that has left tells."""
+
 LOOKS: Final = 4
 """How often it looks again before it takes it after all, if no sibling accepts anything meanwhile."""
 

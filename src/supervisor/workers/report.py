@@ -18,13 +18,15 @@ _BASE = str(Path(__file__).with_name("base.py"))
 LISTED = 50
 
 
-def abort_report(last_beat: float, main_frame: FrameType | None, live: Iterable[Exchange]) -> str:
+def abort_report(
+    last_beat: float, main_frame: FrameType | None, live: Iterable[Exchange], silent: str = "the event loop"
+) -> str:
     """The text of the one ERROR record of a worker that got ABRT, main thread first.
 
-    ``last_beat`` is in seconds of the monotonic clock, 0 if the loop did not run.
+    ``last_beat`` is in seconds of the monotonic clock, 0 if the loop did not run; ``silent`` is what has not beaten.
     """
     if last_beat:
-        first = f"aborted: the event loop has been silent for {time.monotonic() - last_beat:.1f} s"
+        first = f"aborted: {silent} has been silent for {time.monotonic() - last_beat:.1f} s"
     else:
         first = "aborted before the event loop ran"
     return "\n".join([first, *_requests(live), *_stacks(main_frame)])

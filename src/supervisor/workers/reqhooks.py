@@ -82,3 +82,6 @@ class RequestHooks:
         if self.post_arguments > 3:
             arguments.append(HookResponse(exchange))
         call_hook(self.log, "post_request", self.post, *arguments)
+
+    def finish(self) -> None:
+        """The worker serves no more. Hooks that were called elsewhere may come to their end."""

@@ -66,7 +66,8 @@ class Server:
     # -- the tick
 
     def _tick(self) -> None:
-        self.shared.row.beat()
+        if not self.worker.is_stuck(2 * self._interval):
+            self.shared.row.beat()
         now = self.loop.time()
         if now >= self._next_sweep:
             self._next_sweep = now + TICK
@@ -194,16 +195,21 @@ class Server:
         dispatch = Dispatch(self.config, self.shared, self.state, http=self.http, tls=tls, cfg=self.worker.cfg)
         self._new_protocol = dispatch.new_protocol
         self._refresh_headers()
+        capacity = self.worker.capacity()
+        make = self._make_protocol if capacity is None else capacity.watching(self._make_protocol)
         self._acceptor = Acceptor(
-            self._make_protocol,
+            make,
             tls=tls.context if tls else None,
             handshake=self.shared.limits.head,
-            greet=dispatch.greeting(self._make_protocol),
+            greet=dispatch.greeting(make),
             backlog=self.config.backlog,
             log=self.log,
             siblings=self.worker.context.siblings,
             changed=self._recount if self.http == "custom" else self.shared.changed.set,
+            capacity=capacity,
         )
+        if self.worker.gateway is not None:
+            self.worker.gateway.freed = self._acceptor.room
         self.shared.count_changed = self._acceptor.count_changed
         self._acceptor.start(self.worker.context.listeners)
         self.worker.booted = True

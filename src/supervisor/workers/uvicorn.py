@@ -8,17 +8,22 @@ import importlib
 import importlib.util
 import signal
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from supervisor.protocols import WorkerContext
 from supervisor.workers import engine, state
 from supervisor.workers.base import Worker
+from supervisor.workers.interface import is_wsgi
 from supervisor.workers.journal import Exchange
 from supervisor.workers.proxy import Forwarded
 from supervisor.workers.reqhooks import RequestHooks
 from supervisor.workers.requestlog import request_log
 from supervisor.workers.server import Server
 from supervisor.workers.state import Limits, Shared
+
+if TYPE_CHECKING:
+    from supervisor.workers.capacity import Capacity
+    from supervisor.workers.gateway import Gateway
 
 GUNICORNS_OWN: Final = ("asgi", "gunicorn.workers.gasgi.ASGIWorker")
 """The names of gunicorn's own ASGI worker."""
@@ -28,7 +33,7 @@ ORPHAN_PATIENCE: Final = 5
 
 
 class UvicornWorker(Worker):
-    """Serves an ASGI application with an event loop of its own.
+    """Serves an ASGI application with an event loop of its own, and a WSGI application in ``threads`` beside it.
 
     Derive from it to change what uvicorn is configured with. ``CONFIG_KWARGS`` holds arguments of `uvicorn.Config`,
     which win over the settings::
@@ -38,6 +43,8 @@ class UvicornWorker(Worker):
 
     ``WEBSOCKET_GRACE`` is how many seconds after TERM WebSockets are closed with code 1012, with time for the closing
     handshake: by default 0, at once. None leaves them as long as requests, until shortly before ``graceful_timeout``.
+
+    ``gateway`` stands in front of the application if that is a WSGI one, and is None otherwise.
     """
 
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {"loop": "auto", "http": "auto"}
@@ -75,6 +82,7 @@ class UvicornWorker(Worker):
         else:
             self.http_name = "custom"
         self.config = engine.Config(**arguments)
+        self.gateway: Gateway | None = None
         self.shared: Shared | None = None
         self._server: Server | None = None
 
@@ -101,7 +109,26 @@ class UvicornWorker(Worker):
     def load_wsgi(self) -> None:
         super().load_wsgi()
         self.config.app = self.wsgi
+        if self.speaks_wsgi(self.wsgi):
+            from supervisor.workers import wsgi  # only who serves WSGI pays for it
+
+            self.config.app = self.gateway = wsgi.make_gateway(self)
+            self.config.interface = "asgi3"
         engine.load(self.config)
+
+    @classmethod
+    def speaks_wsgi(cls, app: Any) -> bool:
+        """Whether ``app`` is served as a WSGI application: if it certainly is one, or ``interface`` says so."""
+        interface = cls.CONFIG_KWARGS.get("interface", "auto")
+        return interface == "wsgi" or (interface == "auto" and is_wsgi(app))
+
+    @classmethod
+    def examine(cls, app: Any) -> None:
+        """Raise `BootError` if ``app`` cannot be served: ``--check-config`` asks."""
+        if cls.speaks_wsgi(app):
+            from supervisor.workers import gateway
+
+            gateway.middleware()
 
     def serve(self) -> int:
         """Run the event loop until the worker was told to stop and has drained."""
@@ -114,6 +141,8 @@ class UvicornWorker(Worker):
             self.context.row.rest()
             asyncio.set_event_loop(None)
             loop.close()
+            if self.shared is not None and self.shared.hooks is not None:
+                self.shared.hooks.finish()
 
     async def _main(self, loop: asyncio.AbstractEventLoop) -> int:
         self.shared = shared = self._make_shared(loop)
@@ -125,6 +154,11 @@ class UvicornWorker(Worker):
         forwarded = None
         if self._trusts_proxies:
             forwarded = Forwarded(config.forwarded_allow_ips, settings.secure_scheme_headers)
+        hooks = RequestHooks.of(self, context.log, settings)
+        if self.gateway is not None:
+            from supervisor.workers import wsgi
+
+            hooks = wsgi.settle(self, self.gateway, hooks)
         limits = Limits(
             keepalive=config.timeout_keep_alive,
             head=state.HEAD,
@@ -143,7 +177,7 @@ class UvicornWorker(Worker):
             root_path=config.root_path,
             forwarded=forwarded,
             access=request_log(context, loop.call_later),
-            hooks=RequestHooks.of(self, context.log, settings),
+            hooks=hooks,
             max_requests=self.max_requests if settings.max_requests > 0 else 0,
             disconnect_grace=disconnect_grace(settings),
             fixed_headers=list(config.encoded_headers),
@@ -154,6 +188,20 @@ class UvicornWorker(Worker):
         if self.loop_name in ("auto", "asyncio", "uvloop"):
             return engine.loop_factory(self.loop_name)
         return functools.partial(engine.custom_loop, self.config)
+
+    # -- what the server asks for
+
+    def capacity(self) -> Capacity | None:
+        """What bounds the connections that it takes, if anything does."""
+        if self.gateway is None:
+            return None
+        from supervisor.workers import wsgi
+
+        return wsgi.capacity(self.gateway)
+
+    def is_stuck(self, seconds: float) -> bool:
+        """Whether the heartbeat has to stop though the event loop runs: see `supervisor.workers.wsgi`."""
+        return self.gateway is not None and self.gateway.timeout is not None and self.gateway.is_stuck(seconds)
 
     # -- what the base class asks for
 
@@ -168,6 +216,9 @@ class UvicornWorker(Worker):
     def stop_changed(self) -> None:
         if self._server is not None:
             self._server.stop_changed()
+
+    def silent_part(self) -> str:
+        return super().silent_part() if not self.is_stuck(0) else "the thread that runs the application"
 
     def live_requests(self) -> list[Exchange]:
         return list(self.shared.live) if self.shared is not None else []

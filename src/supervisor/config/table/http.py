@@ -13,7 +13,6 @@ WORKERS = "Worker Processes"
 HTTP2 = "HTTP/2"
 
 _HTTP2 = meaningless("uvicorn's HTTP/2 takes the values that its parser has")
-_ENVIRON = meaningless("an ASGI application gets the headers as they came, not in a WSGI environ")
 _UWSGI = meaningless("the uwsgi protocol is not spoken")
 _PASTE = meaningless("PasteDeploy makes WSGI applications")
 
@@ -106,20 +105,19 @@ SETTINGS = (
     words(
         "forwarder_headers",
         MECHANICS,
-        "The names that a trusted proxy may put into the WSGI environ.",
+        "The header names with an underscore that a trusted proxy may put into the environ of a WSGI application.",
         ["SCRIPT_NAME", "PATH_INFO"],
         "--forwarder-headers",
-        effect=_ENVIRON,
     ),
     choice(
         "header_map",
         MECHANICS,
-        "What becomes of header names with an underscore.",
+        "What becomes of header names with an underscore if the application is a WSGI one; ASGI applications get all "
+        "names as they are.",
         "drop",
         "--header-map",
         choices=("drop", "refuse", "dangerous"),
         validate=validators.choice("drop", "refuse", "dangerous"),
-        effect=_ENVIRON,
     ),
     choice(
         "proxy_protocol",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from supervisor.config import validators
-from supervisor.config.schema import Applies, Kind, Setting, Surroundings, meaningless
+from supervisor.config.schema import Applies, Kind, Setting, Surroundings
 from supervisor.config.table.build import choice, integer, string, strings, switch
 from supervisor.cpus import available_cpus
 
@@ -102,10 +102,10 @@ SETTINGS = (
     integer(
         "threads",
         WORKERS,
-        "Threads of a worker that serves WSGI applications.",
+        "How many requests a worker answers at the same time if the application is a WSGI one. With 1, timeout bounds "
+        "each request, as with gunicorn's sync worker. ASGI applications size their own pools of threads.",
         1,
         "--threads",
-        effect=meaningless("an ASGI worker runs one event loop; the application sizes its own thread pool"),
     ),
     integer(
         "worker_connections",

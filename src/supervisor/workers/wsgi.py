@@ -1,0 +1,120 @@
+"""How a worker serves a WSGI application: which of gunicorn's two ways, and what follows from that for the rest of it.
+
+==========================  ==================================  =======================================
+                            as gunicorn's ``sync``              as gunicorn's ``gthread``
+==========================  ==================================  =======================================
+when                        ``threads`` is 1                    more threads, or ``worker_class`` says so
+requests at the same time   1                                   ``threads``
+``timeout``                 bounds each request                 does not: the event loop goes on
+connections                 closed after a response             kept for ``keepalive`` seconds
+==========================  ==================================  =======================================
+
+A thread that hangs is all that a worker of the first kind has: its heartbeat stops, so that it is reported, aborted and
+replaced, as people expect of gunicorn. In a worker of the second kind others go on, and requests may take their time.
+Where there is one thread, a connection that is kept would bind its client to it, however long that thread is busy.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future, wait
+from typing import Any, ClassVar, Final
+
+from supervisor.errors import BootError
+from supervisor.workers.capacity import Capacity
+from supervisor.workers.environ import EnvironMaker
+from supervisor.workers.gateway import Gateway
+from supervisor.workers.interface import is_async
+from supervisor.workers.journal import Exchange
+from supervisor.workers.proxy import Forwarded
+from supervisor.workers.reqhooks import RequestHooks
+from supervisor.workers.streams import ErrorLog
+from supervisor.workers.uvicorn import UvicornWorker
+
+LAST_HOOKS: Final = 0.5
+"""Seconds in which calls of ``post_request`` come to their end when the worker does."""
+
+
+class WSGIWorker(UvicornWorker):
+    """Serves WSGI applications only, and whatever does not look like one as if it did."""
+
+    TIMED: ClassVar[bool | None] = None
+
+    @classmethod
+    def load_ahead(cls, settings: Any) -> None:
+        """Import a2wsgi as well. If it is missing, the worker says so."""
+        super().load_ahead(settings)
+        try:
+            import a2wsgi  # noqa: F401 - for its effect
+        except ImportError:
+            return
+
+    @classmethod
+    def speaks_wsgi(cls, app: Any) -> bool:
+        if is_async(app):
+            raise BootError(
+                "the application is an ASGI application, and worker_class names a worker for WSGI: "
+                'leave worker_class out, or set it to "uvicorn"'
+            )
+        return True
+
+
+class ThreadWorker(WSGIWorker):
+    """gunicorn's ``gthread``: ``timeout`` does not bound requests, and connections are kept, with one thread too."""
+
+    TIMED: ClassVar[bool | None] = False
+
+
+def make_gateway(worker: UvicornWorker) -> Gateway:
+    """The gateway to ``worker.wsgi``. Raises `BootError` where a2wsgi is missing."""
+    settings = worker.cfg
+    threads = max(1, settings.threads)
+    timed = getattr(worker, "TIMED", None)
+    if timed is None:
+        timed = threads == 1
+    environ = EnvironMaker(
+        settings,
+        threads=threads,
+        errors=ErrorLog(worker.error_log),
+        forwarded=Forwarded(worker.config.forwarded_allow_ips, settings.secure_scheme_headers),
+    )
+    timeout = (settings.timeout or None) if timed else None
+    return Gateway(worker.wsgi, threads=threads, alone=timed, timeout=timeout, environ=environ, log=worker.error_log)
+
+
+def settle(worker: UvicornWorker, gateway: Gateway, hooks: RequestHooks | None) -> RequestHooks | None:
+    """Fit the worker to the gateway before it serves; return the request hooks as the connections call them."""
+    if gateway.alone:
+        worker.config.timeout_keep_alive = 0
+    gateway.hooks = hooks
+    gateway.told = lambda: worker.shared is not None and worker.shared.told.is_set()
+    return None if hooks is None else HooksInThreads(hooks, gateway)
+
+
+def capacity(gateway: Gateway) -> Capacity:
+    """What bounds the connections that the worker takes."""
+    return Capacity(gateway.threads, lambda: gateway.active)
+
+
+class HooksInThreads(RequestHooks):
+    """The request hooks, called where the application is: they share thread-local values with it, and may block.
+
+    ``pre_request`` is called by the gateway, in the thread of the request.
+    """
+
+    def __init__(self, hooks: RequestHooks, gateway: Gateway) -> None:
+        super().__init__(hooks.worker, hooks.log, hooks.pre, hooks.post)
+        self._executor = gateway.executor
+        self._running: set[Future[None]] = set()
+
+    def before(self, exchange: Exchange) -> None:
+        """Leave it to the gateway."""
+
+    def after(self, exchange: Exchange) -> None:
+        if self.post is not None:
+            running = self._executor.submit(super().after, exchange)
+            self._running.add(running)
+            running.add_done_callback(self._running.discard)
+
+    def finish(self) -> None:
+        """Wait until those that were called are done, but not for long."""
+        wait(list(self._running), timeout=LAST_HOOKS)

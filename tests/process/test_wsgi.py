@@ -1,0 +1,155 @@
+"""WSGI applications under an arbiter: who takes the next connection, a request that hangs, a reload, a stop."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from tests.process.conftest import StartService
+from tests.process.harness import PATIENCE, Service
+
+APP = """
+import os, threading, time
+
+from probe import note
+
+def app(environ, start_response):
+    path = environ["PATH_INFO"]
+    if path == "/together":
+        # Answered only when four workers are here at the same time.
+        open(f"here.{os.getpid()}", "w").close()
+        while len([name for name in os.listdir() if name.startswith("here.")]) < 4:
+            time.sleep(0.01)
+    elif path == "/hang":
+        note("hanging", pid=os.getpid())
+        while not os.path.exists("let_go"):
+            time.sleep(0.01)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [str(os.getpid()).encode()]
+"""
+
+
+def start(service: StartService, *arguments: str) -> Service:
+    running = service()
+    running.write("shop.py", APP)
+    running.start(*arguments, app="shop:app")
+    running.wait_log("Ready: ")
+    return running
+
+
+@pytest.mark.parametrize("kind", ["sync", "gthread"])
+def test_requests_at_the_same_time_go_to_a_worker_each(service: StartService, kind: str) -> None:
+    """With one thread each, four requests are answered together only if no worker has taken two of them."""
+    running = start(service, "-w", "4", "-k", kind)
+    with ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: running.get("/together").body, range(4)))
+    assert len(set(answers)) == 4
+
+
+def test_a_busy_worker_leaves_connections_to_the_others(service: StartService) -> None:
+    running = start(service, "-w", "2")
+    with running.connect() as hanging:
+        hanging.sendall(b"GET /hang HTTP/1.1\r\nHost: shop\r\n\r\n")
+        busy = running.wait_event("hanging")["pid"]
+        assert {int(running.get().body) for _ in range(20)} == running.workers() - {busy}
+        (running.directory / "let_go").touch()
+        assert hanging.recv(1000).startswith(b"HTTP/1.1 200 ")
+
+
+def test_silent_connections_do_not_keep_a_worker_from_accepting(service: StartService) -> None:
+    running = start(service)
+    silent = [running.connect() for _ in range(5)]
+    assert running.get().status == 200
+    for connection in silent:
+        connection.close()
+
+
+def test_a_request_that_hangs_is_ended_after_timeout(service: StartService) -> None:
+    """As with gunicorn's sync: reported with its stack, aborted with the hook, replaced. The queue is not lost."""
+    running = service()
+    running.write("shop.py", APP)
+    running.write("conf.py", "from probe import note\ndef worker_abort(worker): note('aborted')\n")
+    running.start("-c", "conf.py", "--timeout", "2", app="shop:app")
+    running.wait_log("Ready: ")
+    running.expect_error("aborted: the thread that runs the application has been silent for")
+    running.expect_error(r"Worker 1 \(pid \d+\)", sure=False)
+    with running.connect() as hanging, ThreadPoolExecutor(3) as pool:
+        hanging.sendall(b"GET /hang HTTP/1.1\r\nHost: shop\r\n\r\n")
+        busy = running.wait_event("hanging")["pid"]
+        waiting = [pool.submit(running.get) for _ in range(3)]
+        running.wait_event("aborted")
+        answers = [each.result() for each in waiting]
+    assert all(answer.status == 200 and int(answer.body) != busy for answer in answers)
+    assert 'shop.py", line' in running.log
+    assert "GET /hang" in running.log
+
+
+def test_a_hook_that_hangs_is_ended_as_well(service: StartService) -> None:
+    running = service()
+    running.write("shop.py", APP)
+    running.write(
+        "conf.py", "import time\ndef post_request(worker, req):\n    if 'late' in req.path: time.sleep(3600)\n"
+    )
+    running.start("-c", "conf.py", "--timeout", "2", app="shop:app")
+    running.wait_log("Ready: ")
+    running.expect_error("aborted: the thread that runs the application has been silent for")
+    running.expect_error(r"Worker 1 \(pid \d+\)", sure=False)
+    assert running.get("/late").status == 200
+    with running.connect() as waiting:
+        waiting.sendall(b"GET / HTTP/1.1\r\nHost: shop\r\n\r\n")
+        running.wait_log("aborted: the thread")
+    assert running.get().status == 200
+
+
+def test_gthread_has_no_timeout_for_requests(service: StartService) -> None:
+    running = start(service, "-k", "gthread", "--threads", "2", "--timeout", "1")
+    with running.connect() as hanging:
+        hanging.sendall(b"GET /hang HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")
+        busy = running.wait_event("hanging")["pid"]
+        over = threading.Timer(3.0, (running.directory / "let_go").touch)
+        over.start()
+        answer = b"".join(iter(lambda: hanging.recv(1000), b""))
+    assert answer.endswith(str(busy).encode())
+
+
+@pytest.mark.parametrize("kind", ["sync", "gthread"])
+def test_what_waits_is_answered_when_the_service_stops(service: StartService, kind: str) -> None:
+    running = start(service, "-w", "2", "-k", kind)
+    hanging = [running.connect() for _ in range(2)]
+    for connection in hanging:
+        connection.sendall(b"GET /hang HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")
+    running.wait_event("hanging", count=2)
+    waiting = [running.connect() for _ in range(6)]
+    for connection in waiting:
+        connection.sendall(b"GET / HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")
+    running.signal(signal.SIGTERM)
+    running.wait_log("Draining worker", count=2)
+    (running.directory / "let_go").touch()
+    for connection in (*hanging, *waiting):
+        assert _rest(connection).startswith(b"HTTP/1.1 200 ")
+    assert running.wait_exit() == 0
+
+
+def test_a_reload_leaves_the_queue_to_the_new_workers(service: StartService) -> None:
+    """The old worker hangs until its end; what waits meanwhile must not wait for it."""
+    running = start(service, "--graceful-timeout", "60")
+    (old,) = running.workers()
+    with running.connect() as hanging:
+        hanging.sendall(b"GET /hang HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n")
+        running.wait_event("hanging")
+        with ThreadPoolExecutor(4) as pool:
+            waiting = [pool.submit(running.get) for _ in range(4)]
+            running.hup()
+            assert all(int(each.result().body) != old for each in waiting)
+        (running.directory / "let_go").touch()
+        assert _rest(hanging).endswith(str(old).encode())
+
+
+def _rest(connection: socket.socket) -> bytes:
+    with connection:
+        connection.settimeout(PATIENCE)
+        return b"".join(iter(lambda: connection.recv(65536), b""))
