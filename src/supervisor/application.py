@@ -7,6 +7,8 @@ import importlib
 import inspect
 import sys
 import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,6 +22,17 @@ DEFAULT_ATTRIBUTES = ("application", "app")
 _OWN_FOLDER = str(Path(__file__).parent)
 
 
+@dataclass(frozen=True)
+class Deferred:
+    """An application that a launcher loads by itself, where and when it is needed. ``name`` is for messages."""
+
+    load: Callable[[], Any]
+    name: str
+
+    def __call__(self) -> Any:
+        return self.load()
+
+
 def load_application(target: Any) -> Any:
     """The application that ``target`` names: ``module:attribute``, ``module:factory()`` or ``module``.
 
@@ -29,6 +42,8 @@ def load_application(target: Any) -> Any:
     Raises `AppNotFound` when the module or the attribute does not exist, or cannot be called, or not like this,
     `BootError` when the module exits, and lets through what the import or the factory raises.
     """
+    if isinstance(target, Deferred):
+        target = target.load()
     if not isinstance(target, str):
         if not callable(target):
             raise AppNotFound(f"the application is {_kind(target)}, not callable; give the application or its name")

@@ -92,8 +92,9 @@ def test_nonsense(value: Any, says: str) -> None:
         validate_name(value)
 
 
-def test_a_class_that_derives_from_gunicorns_says_what_to_do() -> None:
-    foreign = type("Worker", (), {"__module__": "gunicorn.workers.base", "run": lambda self: None})
+def test_a_class_that_derives_from_a_worker_with_another_kind_of_loop_says_what_to_do() -> None:
+    base = type("Worker", (), {"__module__": "gunicorn.workers.base", "run": lambda self: None})
+    foreign = type("GeventWorker", (base,), {"__module__": "gunicorn.workers.ggevent"})
     with pytest.raises(Invalid, match=r"derive it from supervisor\.workers\.uvicorn\.UvicornWorker"):
         validate_name(type("Derived", (foreign,), {}))
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
+from supervisor.compat import standin
 from supervisor.config import activation, checks, misspelt, modules, pyfile, tomlfile
 from supervisor.config.schema import Invalid, Kind, Surroundings
 from supervisor.config.settings import TABLE, Settings, did_you_mean
@@ -56,7 +57,7 @@ def load(inputs: Inputs) -> Settings:
     Raises `ConfigError` with all problems and their sources, or `UsageError` where no application is named or
     ``GUNICORN_CMD_ARGS`` cannot be parsed. Then modules are as they were before.
     """
-    with _inside(inputs.cwd), modules.fresh_imports():
+    with _inside(inputs.cwd), modules.fresh_imports(), standin.standing_in():
         modules.add_to_path(inputs.cwd)
         resolution = _Resolution(inputs)
         resolution.resolve()
@@ -85,7 +86,7 @@ def examine(inputs: Inputs) -> Examined:
     """As `load`, for those who want to hear everything: whatever is wrong is returned, nothing is raised."""
     resolution = _Resolution(inputs)
     try:
-        with _inside(inputs.cwd), modules.fresh_imports():
+        with _inside(inputs.cwd), modules.fresh_imports(), standin.standing_in():
             modules.add_to_path(inputs.cwd)
             resolution.resolve()
             modules.add_to_path(resolution.settings.chdir)
@@ -124,6 +125,8 @@ class _Resolution:
         self.settings.settle_group()
         self._check()
         self.settings.warnings.extend(checks.warnings(self.settings))
+        self.settings.server_name = standin.changed("SERVER")
+        self.settings.server_software = standin.changed("SERVER_SOFTWARE")
 
     def failure(self) -> SupervisorError | None:
         """What to raise, where something is wrong."""

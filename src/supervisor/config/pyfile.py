@@ -17,6 +17,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from supervisor.compat import standin
 from supervisor.config.misspelt import Names
 from supervisor.errors import ConfigError
 from supervisor.guard import OnlyHere
@@ -101,6 +102,8 @@ def _failure(error: BaseException, path: str, shown: str) -> ConfigError:
     where = f"{shown}:{line}" if line else shown
     reason = error.msg if isinstance(error, SyntaxError) else _text(error)
     said = f"{type(error).__name__}: {reason}" if reason else type(error).__name__
+    if advice := standin.hint(error):
+        said = f"{said}; {advice}"
     lines = list(record.format())
     detail = "".join(lines) if len(lines) > 1 else ""  # one line alone would be said twice
     return ConfigError(f"The configuration file cannot be used: {where} raised {said}", detail=detail)

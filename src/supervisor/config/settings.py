@@ -67,6 +67,9 @@ class Value:
 class Settings(TypedSettings):
     """The resolved settings: ``settings.workers``, ``settings.bind``, hooks as callables or None.
 
+    ``server_name`` and ``server_software`` are what the file has set ``gunicorn.SERVER`` and
+    ``gunicorn.SERVER_SOFTWARE`` to, None where it has not.
+
     `supervisor.config.load.load` makes it. ``app`` is the application: what the command line or a launcher named,
     else ``wsgi_app``. ``config_path`` is the configuration file in use. ``warnings`` is what is to be said once at
     the start: settings without effect, and names that look like misspelt settings.
@@ -76,10 +79,13 @@ class Settings(TypedSettings):
     app: Any
     config_path: str | None
     warnings: list[str]
+    server_name: str | None
+    server_software: str | None
 
     def __init__(self, surroundings: Surroundings) -> None:
         values = {name: _default(setting, surroundings) for name, setting in TABLE.items()}
         vars(self).update(settings=MappingProxyType(values), app=None, config_path=None, warnings=[])
+        vars(self).update(server_name=None, server_software=None, env_orig=surroundings.environ)
 
     def __getattr__(self, name: str) -> Any:
         if name == "settings" or name not in self.settings:  # "settings" itself is missing while copying

@@ -11,6 +11,7 @@ import inspect
 import re
 from typing import Any, Final
 
+from supervisor.compat.bases import is_foreign, judge
 from supervisor.config.schema import Invalid
 
 ENTRY_POINTS: Final = "supervisor.workers"
@@ -40,8 +41,6 @@ ALIASES: Final = {
 }
 
 UNSUPPORTED: Final = ("gevent", "gevent_wsgi", "gevent_pywsgi", "eventlet", "tornado", "gaiohttp")
-
-FOREIGN: Final = ("gunicorn", "uvicorn.workers", "uvicorn_worker")
 
 _PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*(:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*|\.[A-Za-z_]\w*)")
 _NAME = re.compile(r"[A-Za-z_][\w.-]*")
@@ -97,12 +96,9 @@ def check(found: Any, value: Any = None) -> type:
     label = repr(value if value is not None else getattr(found, "__qualname__", found))
     if not isinstance(found, type):
         raise Invalid(f"{label} is a {type(found).__name__}, not a class")
-    for base in found.__mro__:
-        if base.__module__ in FOREIGN or base.__module__.startswith(tuple(f"{name}." for name in FOREIGN)):
-            raise Invalid(
-                f"{label} derives from {base.__module__}.{base.__qualname__}; derive it from "
-                f"supervisor.workers.uvicorn.UvicornWorker (it honours CONFIG_KWARGS too) instead"
-            )
+    if is_foreign(found):
+        judge(found, label)
+        return found
     if not callable(getattr(found, "run", None)):
         raise Invalid(f"{label} has no method run(); derive it from supervisor.workers.base.Worker")
     try:

@@ -118,7 +118,14 @@ def _live(inherited: Inheritance, message: Message) -> int:
     travelled = _unpack(message.payload, inherited)
     listeners = [socket.socket(fileno=fd) for fd in listener_fds]
     logs = inherited.logs
-    server = ServerView(settings, travelled, listeners=listeners, log=logs.logger, pid=inherited.arbiter_pid)
+    server = ServerView(
+        settings,
+        travelled,
+        listeners=listeners,
+        log=logs.logger,
+        pid=inherited.arbiter_pid,
+        load_app=inherited.load_app,
+    )
     context = WorkerContext(
         age=number,
         slot=message.integer("slot"),
@@ -154,7 +161,8 @@ def _live(inherited: Inheritance, message: Message) -> int:
 def _run(worker: WorkerLike, link: Link) -> int:
     """The worker's own life. One that raises before it was ready has failed to boot."""
     try:
-        return int(worker.run() or 0)
+        # A class in gunicorn's shape has another ``run``: the loop in which it serves.
+        return int(getattr(worker, "live", worker.run)() or 0)
     except BaseException as error:
         if worker.booted:
             raise

@@ -6,6 +6,7 @@ import contextlib
 import os
 import sys
 
+from supervisor.compat.version import PRODUCT
 from supervisor.config.settings import Settings
 from supervisor.errors import ConfigError
 
@@ -36,7 +37,8 @@ class Environment:
 
     def _replace(self, settings: Settings) -> None:
         self.restore()
-        for name, value in settings.env.items():
+        # gunicorn sets this one, by which applications tell where they run.
+        for name, value in {"SERVER_SOFTWARE": settings.server_software or PRODUCT, **settings.env}.items():
             self._before[name] = os.environ.get(name)
             os.environ[name] = value
         self._path = list(sys.path)

@@ -14,7 +14,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from supervisor.compat.application import HookApplication
+from supervisor.compat.surface import SERVER_LEFT_OUT, WORKER_LEFT_OUT, missing
 from supervisor.config.settings import Settings
+from supervisor.runtime.signals import HANDLED
+
+BOOTING = "[booting]"
+"""gunicorn's ``worker.pid`` before the fork."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,47 +41,90 @@ class WorkerTmp:
 
 
 class WorkerRecord:
-    """gunicorn's ``worker`` in the arbiter, from ``pre_fork`` to ``child_exit``. ``pid`` is None before the fork."""
+    """gunicorn's ``worker`` in the arbiter, from ``pre_fork`` to ``child_exit``.
+
+    ``pid`` is ``"[booting]"`` before the fork. ``timeout`` is half of the setting, as with gunicorn: seconds after
+    which a worker's own loop has to call ``notify``.
+    """
 
     # Slots for what we set, so that ``__dict__`` holds just what hooks set.
     __slots__ = (
         *("age", "slot", "generation", "pid", "ppid", "nr", "cfg", "timeout"),
-        *("alive", "booted", "aborted", "log", "tmp", "__dict__"),
+        *("alive", "booted", "aborted", "log", "tmp", "app", "sockets", "wsgi", "__dict__"),
     )
 
-    def __init__(self, *, age: int, slot: int, generation: int, settings: Settings, log: Any, tmp: WorkerTmp) -> None:
+    def __init__(
+        self,
+        *,
+        age: int,
+        slot: int,
+        generation: int,
+        settings: Settings,
+        log: Any,
+        tmp: WorkerTmp,
+        app: Any = None,
+        sockets: Sequence[Any] = (),
+    ) -> None:
         self.age = age
         self.slot = slot
         self.generation = generation
-        self.pid: int | None = None
+        self.pid: int | str = BOOTING
         self.ppid = os.getpid()
         self.nr = 0
         self.cfg = settings
-        self.timeout = settings.timeout
+        self.timeout = settings.timeout / 2
         self.alive = True
         self.booted = False
         self.aborted = False
         self.log = log
         self.tmp = tmp
+        self.app = app
+        self.sockets = sockets
+        self.wsgi = None
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(missing("worker", name, WORKER_LEFT_OUT, "in the arbiter"))
 
     def __str__(self) -> str:
         return f"<Worker {self.pid}>"
 
 
 class ServerBase:
-    """The attributes of gunicorn's ``server`` that do not depend on the process."""
+    """The attributes of gunicorn's ``server`` that do not depend on the process.
+
+    What is done by a signal in gunicorn (`reload`, `stop`) is that signal, sent to the arbiter.
+    """
+
+    WORKER_BOOT_ERROR = 3
+    APP_LOAD_ERROR = 4
+    SIGNALS = HANDLED
+    master_name = "Master"
+    master_pid = 0
+    reexec_pid = 0
+    systemd = False
 
     __slots__ = ("LISTENERS", "__dict__", "_workers", "app", "cfg", "log", "pid")
 
     LISTENERS: Sequence[Any]
 
-    def __init__(self, settings: Settings, *, log: Any, pid: int, listeners: Sequence[Any]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        log: Any,
+        pid: int,
+        listeners: Sequence[Any],
+        load_app: Callable[[], Any] | None = None,
+    ) -> None:
         self.cfg = settings
         self.log = log
         self.pid = pid
         self.LISTENERS = listeners
         self._workers: dict[int, Any] = {}
-        self.app = None
+        self.app = HookApplication(settings, load_app)
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(missing("server", name, SERVER_LEFT_OUT))
 
     @property
     def WORKERS(self) -> dict[int, Any]:  # noqa: N802 - gunicorn's name
@@ -115,6 +164,17 @@ class ServerBase:
                 os.kill(pid, signal.Signals(sig))
             except ProcessLookupError:
                 continue
+
+    def reload(self) -> None:
+        """Read the settings again and renew the workers: HUP."""
+        os.kill(self.pid, signal.SIGHUP)
+
+    def stop(self, graceful: bool = True) -> None:
+        """Stop the service: TERM, or INT where it is not to be graceful."""
+        os.kill(self.pid, signal.SIGTERM if graceful else signal.SIGINT)
+
+    def wakeup(self) -> None:
+        """The arbiter's loop needs no waking."""
 
 
 class Server(ServerBase):
@@ -158,9 +218,16 @@ class ServerView(ServerBase):
     __slots__ = ("num_workers", "worker_age")
 
     def __init__(
-        self, settings: Settings, travelled: Travelled, *, listeners: Sequence[Any], log: Any, pid: int
+        self,
+        settings: Settings,
+        travelled: Travelled,
+        *,
+        listeners: Sequence[Any],
+        log: Any,
+        pid: int,
+        load_app: Callable[[], Any],
     ) -> None:
-        super().__init__(settings, log=log, pid=pid, listeners=listeners)
+        super().__init__(settings, log=log, pid=pid, listeners=listeners, load_app=load_app)
         self.num_workers = travelled.num_workers
         self.worker_age = max(travelled.ages.values(), default=0)
         for worker_pid, age in travelled.ages.items():

@@ -13,7 +13,7 @@ from supervisor.core.events import Event, Exited, Forked, ForkFailed, Ready
 from supervisor.hooks import run_hook
 from supervisor.logs.setup import Logs
 from supervisor.runtime.backlog import BacklogMeter
-from supervisor.runtime.server import Server, WorkerRecord, WorkerTmp
+from supervisor.runtime.server import BOOTING, Server, WorkerRecord, WorkerTmp
 from supervisor.runtime.system import Birth
 
 
@@ -45,7 +45,7 @@ class Surface:
 
     def use(self, settings: Settings, logs: Logs) -> None:
         """These settings, and the hooks in them, are in force from now on."""
-        self.server.cfg = settings
+        self.server.cfg = self.server.app.cfg = settings
         self.server.log, self._log = logs.logger, logs.error
         self._backlog.switch(on=bool(settings.enable_backlog_metric))
 
@@ -84,6 +84,8 @@ class Surface:
             settings=settings,
             log=self.server.log,
             tmp=WorkerTmp(lambda: self._last_beat(number)),
+            app=self.server.app,
+            sockets=self.server.LISTENERS,
         )
         self._records[number] = record
         self.server.worker_age = number
@@ -124,7 +126,7 @@ class Surface:
         record = self._records.pop(number, None)
         if record is None:
             return
-        if record.pid is not None:
+        if isinstance(record.pid, int):
             self.server.WORKERS.pop(record.pid, None)
         self.hook("child_exit", self.server, record)
 
@@ -136,4 +138,4 @@ class Surface:
     @property
     def unborn(self) -> set[int]:
         """Workers that were asked for and have no pid."""
-        return {number for number, record in self._records.items() if record.pid is None}
+        return {number for number, record in self._records.items() if record.pid == BOOTING}

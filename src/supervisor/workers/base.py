@@ -26,6 +26,7 @@ import random
 import signal
 import socket
 import sys
+import threading
 from enum import IntEnum
 from types import FrameType
 from typing import Any
@@ -37,6 +38,8 @@ from supervisor.logs.setup import reopen_files
 from supervisor.protocols import REQUESTS, Row, WorkerContext
 from supervisor.workers.journal import Exchange
 from supervisor.workers.report import abort_report
+
+ALIVE_UNSET = "worker.alive was set to False"
 
 _current: Worker | None = None
 
@@ -77,10 +80,12 @@ class Worker:
     """A worker process: signals, the application, the hooks, and what gunicorn's hooks expect to find on ``worker``.
 
     ``age`` number of the worker, in order of birth · ``pid``, ``ppid`` its process and the arbiter's · ``timeout``
-    seconds of silence after which it is aborted · ``max_requests`` requests after which it wants to be replaced, jitter
-    included, ``sys.maxsize`` for never · ``nr`` requests answered · ``cfg`` the settings · ``wsgi`` the application,
-    once it is loaded · ``sockets`` the listeners · ``alive`` false once it was told to stop · ``booted`` true once it
-    serves · ``aborted`` true once it was aborted.
+    half of the seconds of silence after which it is aborted: how often a loop of one's own has to call `notify` ·
+    ``max_requests`` requests after which it wants to be replaced, jitter included, ``sys.maxsize`` for never · ``nr``
+    requests answered · ``cfg`` the settings · ``app`` gunicorn's application object · ``wsgi`` the application, once it
+    is loaded · ``sockets`` the listeners · ``alive`` false once it was told to stop; a hook or a thread that sets it to
+    False has the worker replaced, and then drained · ``booted`` true once it serves · ``aborted`` true once it was
+    aborted.
     """
 
     def __init__(self, context: WorkerContext) -> None:
@@ -92,14 +97,15 @@ class Worker:
         self.generation = context.generation
         self.pid = os.getpid()
         self.ppid = context.arbiter_pid
-        self.timeout = settings.timeout
+        self.timeout = settings.timeout / 2
         self.sockets: list[socket.socket] = list(context.listeners)
         self.error_log: logging.Logger = context.log
         self.log: Any = context.logger
         self.app: Any = getattr(context.server, "app", None)
         self.wsgi: Any = None
+        self.reloader: Any = None
         self.tmp = Heartbeat(context.row)
-        self.alive = True
+        self._alive = True
         self.booted = False
         self.aborted = False
         self.stop = Stop.NO
@@ -120,6 +126,18 @@ class Worker:
     @nr.setter
     def nr(self, value: int) -> None:
         self.context.row.counters[REQUESTS] = value
+
+    @property
+    def alive(self) -> bool:
+        """False once the worker was told to stop."""
+        return self._alive
+
+    @alive.setter
+    def alive(self, value: bool) -> None:
+        leaves = self._alive and not value
+        self._alive = bool(value)
+        if leaves and not self.stop:
+            self.wants_to_leave()
 
     def notify(self) -> None:
         """Show a sign of life. To be called more often than every ``timeout`` seconds once the worker has booted."""
@@ -235,7 +253,7 @@ class Worker:
     def handle_abort(self, sig: int, frame: FrameType | None) -> None:
         """ABRT: write where the worker is stuck, call the hook ``worker_abort``, and exit with 1."""
         self.aborted = True
-        self.alive = False
+        self._alive = False
         try:
             self.error_log.error(
                 "%s", abort_report(self.context.row.last_beat, frame, self.live_requests(), self.silent_part())
@@ -248,7 +266,7 @@ class Worker:
 
     def request_stop(self, level: Stop) -> None:
         """Stop as urgently as ``level`` says, unless it was already told to at least as urgently."""
-        self.alive = False
+        self._alive = False
         if os.getppid() != self.context.arbiter_pid:
             self._arm_last_resort()
         if level <= self.stop:
@@ -257,6 +275,15 @@ class Worker:
         if self._booting and not self.booted and self.wsgi is None:
             raise StoppedInBoot
         self.stop_changed()
+
+    def wants_to_leave(self) -> None:
+        """``alive`` was set to False: ask for a replacement, or stop at once where nothing is served yet."""
+        if self.booted:
+            self.context.link.say_retirement_wanted(ALIVE_UNSET)
+        elif threading.current_thread() is threading.main_thread():
+            self.request_stop(Stop.GRACEFUL)
+        else:
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGTERM)
 
     def orphan_patience(self) -> int:
         """Seconds after which the kernel ends a worker that was told to stop and has no arbiter left to kill it."""

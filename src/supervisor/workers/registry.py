@@ -9,6 +9,8 @@ import importlib
 from importlib import metadata
 from typing import Any, cast
 
+from supervisor.compat.bases import is_foreign
+from supervisor.compat.standin import hint, standing_in
 from supervisor.config.schema import Invalid
 from supervisor.config.worker_class import ENTRY_POINTS, check, is_path, validate_name
 from supervisor.errors import ConfigError
@@ -22,9 +24,14 @@ def resolve(value: Any) -> WorkerFactory:
     """
     try:
         name = validate_name(value)
-        return cast(WorkerFactory, check(_imported(name, value), value) if isinstance(name, str) else name)
+        found = check(_imported(name, value), value) if isinstance(name, str) else name
     except Invalid as error:
         raise ConfigError(f"worker_class {error}") from None
+    if is_foreign(found):
+        from supervisor.compat.guests import adopt  # only who brings such a class needs what it takes
+
+        return cast(WorkerFactory, adopt(found))
+    return cast(WorkerFactory, found)
 
 
 def _imported(name: str, value: Any) -> Any:
@@ -33,9 +40,11 @@ def _imported(name: str, value: Any) -> Any:
         name = entry.value
     module_name, _, attribute = name.partition(":") if ":" in name else name.rpartition(".")
     try:
-        found: Any = importlib.import_module(module_name)
+        with standing_in():
+            found: Any = importlib.import_module(module_name)
         for part in attribute.split("."):
             found = getattr(found, part)
     except Exception as error:
-        raise ConfigError(f"worker_class {value!r} cannot be imported: {type(error).__name__}: {error}") from error
+        said = "; ".join(filter(None, (f"{type(error).__name__}: {error}", hint(error))))
+        raise ConfigError(f"worker_class {value!r} cannot be imported: {said}") from error
     return found

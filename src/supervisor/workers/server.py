@@ -60,7 +60,7 @@ class Server:
         self._next_sweep = 0.0
         self._headers_are_old = False
         self._arbiter_gone = False
-        timeout = worker.timeout
+        timeout = worker.cfg.timeout
         self._interval = min(TICK, timeout / 4) if timeout else TICK
 
     # -- the tick

@@ -7,12 +7,13 @@ import functools
 import importlib
 import importlib.util
 import signal
+import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from supervisor.protocols import WorkerContext
 from supervisor.workers import engine, state
-from supervisor.workers.base import Worker
+from supervisor.workers.base import ALIVE_UNSET, Worker
 from supervisor.workers.interface import is_wsgi
 from supervisor.workers.journal import Exchange
 from supervisor.workers.proxy import Forwarded
@@ -30,6 +31,13 @@ GUNICORNS_OWN: Final = ("asgi", "gunicorn.workers.gasgi.ASGIWorker")
 
 ORPHAN_PATIENCE: Final = 5
 """Seconds in which the event loop of a worker without an arbiter must have heard that it is to stop."""
+
+
+def _server_header(name: str | None) -> dict[str, Any]:
+    """``Server`` as the file has set ``gunicorn.SERVER``: another name, or none at all."""
+    if name is None:
+        return {}
+    return {"server_header": False, "headers": [("server", name)] if name else []}
 
 
 class UvicornWorker(Worker):
@@ -69,9 +77,13 @@ class UvicornWorker(Worker):
             "limit_concurrency": settings.worker_connections or None,
             "timeout_keep_alive": settings.keepalive,
             "backlog": settings.backlog,
+            "limit_max_requests": None,
+            **_server_header(settings.server_name),
             **self.CONFIG_KWARGS,
         }
         arguments |= self._parts(arguments, settings)
+        if limit := arguments["limit_max_requests"]:
+            self.max_requests = limit
         self.loop_name: Any = arguments["loop"]
         self._trusts_proxies = bool(arguments["proxy_headers"])
         # Trust in proxies is our own: decided once per connection, and for all protocols alike.
@@ -178,7 +190,8 @@ class UvicornWorker(Worker):
             forwarded=forwarded,
             access=request_log(context, loop.call_later),
             hooks=hooks,
-            max_requests=self.max_requests if settings.max_requests > 0 else 0,
+            # Read here and not before: a subclass or ``post_worker_init`` may have changed it.
+            max_requests=self.max_requests if self.max_requests < sys.maxsize else 0,
             disconnect_grace=disconnect_grace(settings),
             fixed_headers=list(config.encoded_headers),
             date_header=config.date_header,
@@ -212,6 +225,13 @@ class UvicornWorker(Worker):
         """The event loop has heard of the stop, so it is not stuck: an orphan has its whole time to drain."""
         if self._last_resort:
             signal.alarm(super().orphan_patience())
+
+    def wants_to_leave(self) -> None:
+        if self.booted and self._server is not None and self.shared is not None:
+            # It may be a thread that sets ``alive``.
+            self._server.loop.call_soon_threadsafe(self.shared.retire, ALIVE_UNSET)
+        else:
+            super().wants_to_leave()
 
     def stop_changed(self) -> None:
         if self._server is not None:
