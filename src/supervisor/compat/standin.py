@@ -13,11 +13,12 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import types
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any, Final
 
 from supervisor.compat.version import SERVER
@@ -93,6 +94,9 @@ MODULES: Final[Mapping[str, Mapping[str, str]]] = {
 }
 """Module, name in it, and ``module:attribute`` of ours. What is found there is imported when it is asked for."""
 
+_RESPONSES: Final = ("", "gunicorn.http.wsgi", "supervisor.compat.http")
+"""Where ``default_headers`` is nobody's override."""
+
 _ADVICE = "take it out, or install gunicorn beside this package"
 
 
@@ -167,6 +171,28 @@ def standing_in() -> Iterator[None]:
             package, _, attribute = name.rpartition(".")
             if (parent := sys.modules.get(package)) is not None and vars(parent).get(attribute) is module:
                 delattr(parent, attribute)
+
+
+def server_header() -> str | None:
+    """What the file makes of the header ``Server``: another value, an empty one for no header, None for no change.
+
+    It may set ``gunicorn.SERVER``, or override ``default_headers`` of ``gunicorn.http.wsgi.Response``, which is then
+    asked for a head. To be called inside `standing_in`.
+    """
+    name = changed("SERVER")
+    response = vars(sys.modules.get("gunicorn.http.wsgi", types)).get("Response")
+    if response is None or getattr(getattr(response, "default_headers", None), "__module__", "") in _RESPONSES:
+        return name
+    probe: Any = object.__new__(response)
+    request = SimpleNamespace(version=(1, 1), headers=[], method="GET", should_close=lambda: False)
+    vars(probe).update(req=request, version=name or SERVER, status="200 OK", headers=[], headers_sent=False, sent=0)
+    vars(probe).update(cfg=None, sock=None, chunked=False, must_close=False, upgrade=False, response_length=None)
+    try:
+        lines = [str(line) for line in probe.default_headers()]
+    except Exception:  # noqa: BLE001 - it is the user's, and expects a real response
+        return name
+    values = [line.partition(":")[2].strip() for line in lines if line.lower().startswith("server:")]
+    return (values[0] if values[0] != SERVER else name) if values else ""
 
 
 def changed(name: str) -> str | None:

@@ -125,7 +125,7 @@ class _Resolution:
         self.settings.settle_group()
         self._check()
         self.settings.warnings.extend(checks.warnings(self.settings))
-        self.settings.server_name = standin.changed("SERVER")
+        self.settings.server_name = standin.server_header()
         self.settings.server_software = standin.changed("SERVER_SOFTWARE")
 
     def failure(self) -> SupervisorError | None:

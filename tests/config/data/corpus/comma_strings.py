@@ -1,0 +1,5 @@
+bind = "127.0.0.1:8002"
+forwarded_allow_ips = "10.0.0.1, 10.0.0.2,127.0.0.1"
+proxy_allow_ips = "192.168.0.0/16"
+raw_env = "STAGE=test"
+forwarder_headers = "SCRIPT_NAME,PATH_INFO,REMOTE_USER"

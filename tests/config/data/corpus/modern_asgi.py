@@ -1,0 +1,9 @@
+# environ: WEB_CONCURRENCY=2
+worker_class = "asgi"
+asgi_loop = "asyncio"
+asgi_lifespan = "off"
+asgi_disconnect_grace_period = 10
+http_protocols = "h1"
+http_parser = "python"
+control_socket = "shop.ctl"
+control_socket_mode = 0o660

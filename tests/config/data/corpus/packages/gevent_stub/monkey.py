@@ -1,0 +1,6 @@
+patched = False
+
+
+def patch_all():
+    global patched
+    patched = True

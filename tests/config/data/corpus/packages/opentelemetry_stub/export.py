@@ -1,0 +1,8 @@
+class Exporter:
+    def __init__(self, endpoint):
+        self.endpoint = endpoint
+
+
+class BatchProcessor:
+    def __init__(self, exporter):
+        self.exporter = exporter

@@ -1,0 +1,4 @@
+class Resource(dict):
+    @classmethod
+    def create(cls, attributes):
+        return cls(attributes)

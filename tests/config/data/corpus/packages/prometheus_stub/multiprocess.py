@@ -1,0 +1,5 @@
+dead = []
+
+
+def mark_process_dead(pid):
+    dead.append(pid)

@@ -1,0 +1,2 @@
+WORKERS = 6
+TIMEOUT = 33

@@ -1,0 +1,5 @@
+from uvicorn.workers import UvicornWorker
+
+
+class SiteWorker(UvicornWorker):
+    CONFIG_KWARGS = {"lifespan": "on"}

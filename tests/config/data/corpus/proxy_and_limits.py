@@ -1,0 +1,10 @@
+proxy_protocol = True
+proxy_allow_ips = "10.0.0.0/8,127.0.0.1"
+limit_request_line = 0
+permit_obsolete_folding = True
+strip_header_spaces = True
+header_map = "dangerous"
+forwarder_headers = "SCRIPT_NAME,PATH_INFO"
+casefold_http_method = True
+root_path = "/shop"
+websocket_max_message_size = 1048576

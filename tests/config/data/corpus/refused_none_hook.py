@@ -1,0 +1,3 @@
+# gunicorn: refuses this file
+when_ready = None
+workers = 2
