@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any, Final
 
+from supervisor.compat.standin import standing_in
 from supervisor.errors import ConfigError
 from supervisor.logs.logger import Logger
 
@@ -41,7 +42,8 @@ def _imported(name: str, settings: Any) -> Any:
         return _entry_point(name, settings)
     module_name, _, attribute = name.partition(":") if ":" in name else name.rpartition(".")
     try:
-        found = importlib.import_module(module_name)
+        with standing_in():
+            found = importlib.import_module(module_name)
         for part in attribute.split("."):
             found = getattr(found, part)
     except ModuleNotFoundError as error:
