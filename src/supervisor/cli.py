@@ -89,7 +89,7 @@ def _names_nothing_else(prog: str, rest: list[str]) -> bool:
 
 
 def _run(parsed: flags.Parsed) -> int:
-    inputs = Inputs(app=parsed.app, values=parsed.values, sources=parsed.sources)
+    inputs = Inputs(app=parsed.app, values=parsed.values, sources=parsed.sources, factory=parsed.factory)
     examined = examine(inputs)
     settings = examined.settings
     if parsed.command == "migrate":

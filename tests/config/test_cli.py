@@ -85,6 +85,27 @@ def test_forms(arbiters: list[Any], start: Start, line: str, expected: dict[str,
         assert settings.source(name) == f"command line {TABLE[name].long_flag}"
 
 
+@pytest.mark.parametrize(
+    ("line", "app"),
+    [
+        ("--factory app.main:create", "app.main:create()"),
+        ("app.main:create --factory", "app.main:create()"),
+        ("app.main:create('x') --factory", "app.main:create('x')"),
+        ("--factory", "other:make()"),
+    ],
+)
+def test_a_factory(arbiters: list[Any], start: Start, line: str, app: str) -> None:
+    start.write("gunicorn.conf.py", "wsgi_app = 'other:make'\n")
+    assert cli.main(line.split()) == 0
+    assert arbiters[0].settings.app == app
+
+
+def test_a_factory_in_the_variable(arbiters: list[Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GUNICORN_CMD_ARGS", "--factory")
+    assert cli.main(["a:b"]) == 0
+    assert arbiters[0].settings.app == "a:b()"
+
+
 def test_the_second_bind_of_the_environment(arbiters: list[Any]) -> None:
     assert cli.main(["a:b", "-e", "A=1", "--env", "B=2=3"]) == 0
     assert arbiters[0].settings.env == {"A": "1", "B": "2=3"}
@@ -96,6 +117,8 @@ def test_the_second_bind_of_the_environment(arbiters: list[Any]) -> None:
         ("", 2, "Error: No application is named"),
         ("--wrkers 4 a:b", 2, "--workers"),
         ("--keepalive 4 a:b", 2, "--keep-alive"),
+        ("--factory a", 1, "wsgi_app has to be MODULE:FUNCTION with --factory, not 'a' (command line)"),
+        ("--paste x.ini", 1, "paste names a PasteDeploy file, which is not read"),
         ("-w abc a:b", 2, "'abc' is not a whole number"),
         ("-w", 2, "requires an argument"),
         ("a:b c:d", 2, "unexpected extra argument (c:d)"),

@@ -107,6 +107,7 @@ def test_certificates_are_looked_for_from_chdir(start: Start) -> None:
         ({"bind": []}, "bind names no address"),
         ({"user": -1}, "user must be a number from 0 to 4294967294, not -1"),
         ({"group": 2**32 - 1}, "group must be a number from 0 to 4294967294, not 4294967295"),
+        ({"paste": "x.ini"}, "paste names a PasteDeploy file, which is not read: 'x.ini'; name the application as"),
         ({"raw_env": "=x"}, "raw_env must hold NAME=VALUE, not '=x'"),
     ],
 )
@@ -171,7 +172,6 @@ SAMPLES: dict[str, Any] = {
     "http_parser": "fast",
     "http_protocols": "h2",
     "logger_class": "a.Logger",
-    "paste": "x.ini",
     "protocol": "uwsgi",
     "proxy_protocol": "v1",
     "sendfile": True,
@@ -187,6 +187,8 @@ def test_a_setting_without_effect_says_so_when_it_is_used(start: Start, name: st
     setting = TABLE[name]
     default = start.load().settings[name].value
     assert start.load(**as_values(name, default)).warnings == [], "its default, spelled out, is no use of it"
+    if name == "paste":
+        return  # refused
     value = SAMPLES.get(name)
     if value is None:
         value = {bool: True, int: 20000, list: ["10.0.0.1"], str: "x", type(None): "x"}[type(default)]

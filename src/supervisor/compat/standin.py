@@ -186,7 +186,8 @@ def server_header() -> str | None:
     probe: Any = object.__new__(response)
     request = SimpleNamespace(version=(1, 1), headers=[], method="GET", should_close=lambda: False)
     vars(probe).update(req=request, version=name or SERVER, status="200 OK", headers=[], headers_sent=False, sent=0)
-    vars(probe).update(cfg=None, sock=None, chunked=False, must_close=False, upgrade=False, response_length=None)
+    vars(probe).update(cfg=None, sock=None, chunked=False, must_close=False, upgrade=False, response_length=0)
+    vars(probe).update(status_code=200)
     try:
         lines = [str(line) for line in probe.default_headers()]
     except Exception:  # noqa: BLE001 - it is the user's, and expects a real response

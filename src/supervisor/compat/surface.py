@@ -31,7 +31,7 @@ _SYNC = "it is part of the loop of gunicorn's sync worker"
 WORKER_LEFT_OUT: Final[Mapping[str, str]] = {
     **dict.fromkeys(("SIGNALS", "PIPE", "wait_fds"), "no pipe wakes a loop of ours"),
     **dict.fromkeys(("handle_abort", "handle_exit", "handle_quit", "handle_usr1", "handle_winch"), _ELSEWHERE),
-    **dict.fromkeys(("init_process", "init_signals", "load_wsgi", "run", "notify", "max_requests"), _ELSEWHERE),
+    **dict.fromkeys(("init_process", "init_signals", "load_wsgi", "run", "notify"), _ELSEWHERE),
     **dict.fromkeys(("accept", "handle", "handle_request", "is_parent_alive", "run_for_multiple"), _SYNC),
     **dict.fromkeys(("run_for_one", "wait"), _SYNC),
     "handle_error": "malformed requests are answered by the protocol",

@@ -122,7 +122,14 @@ def _watching(settings: Settings) -> Iterator[Problem]:
         yield "reload_engine", "= inotify needs the package watchfiles: pip install watchfiles, or leave it at auto"
 
 
+def _paste(settings: Settings) -> Iterator[Problem]:
+    if settings.paste:
+        instead = "name the application as MODULE:ATTRIBUTE, of a module that has made it with paste.deploy.loadapp()"
+        yield "paste", f"names a PasteDeploy file, which is not read: {settings.paste!r}; {instead}"
+
+
 _CHECKS = (
+    _paste,
     _addresses,
     _files,
     _certificates,

@@ -53,12 +53,14 @@ class Parsed:
     """A parsed command line: the application, the settings that were given, and the flag of each.
 
     ``command`` is one of `COMMANDS`, or empty for a start.
+    ``factory`` is uvicorn's flag: what APP names is called, and returns the application.
     """
 
     app: str | None
     values: Mapping[str, Any]
     sources: Mapping[str, str]
     command: str = ""
+    factory: bool = False
 
 
 class WholeNumber(_ParamType):
@@ -136,6 +138,7 @@ def command(prog: str, word: str = "") -> SettingsCommand:
                 for name in operands
             ),
             click.Option(["-v", "--version"], is_flag=True, help="Show the version and exit."),
+            click.Option(["--factory"], is_flag=True, help="APP is a function that returns the application."),
             *(_option(setting) for setting in TABLE.values() if setting.flags),
         ],
         context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -166,7 +169,7 @@ def read(context: click.Context) -> Parsed:
     if file := context.params.get("file"):
         values["config"], sources["config"] = file, "command line"
     word = (context.info_name or "").rpartition(" ")[2]
-    return Parsed(context.params["app"], values, sources, word if word in COMMANDS else "")
+    return Parsed(context.params["app"], values, sources, word if word in COMMANDS else "", context.params["factory"])
 
 
 def _takes_operand(parameter: click.Parameter) -> bool:

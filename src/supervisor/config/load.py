@@ -38,6 +38,7 @@ class Inputs:
 
     ``app`` is the application as MODULE:ATTRIBUTE or as an object. ``values`` are the settings of the command line
     or of a launcher, which win over all others; ``app_source`` and ``sources`` say how each of them was given.
+    ``factory`` is whether what the application's name means is to be called without arguments, and returns it.
     ``default_files`` is whether ``gunicorn.conf.py`` and ``pyproject.toml`` are looked for in ``cwd`` where no file is
     named.
     """
@@ -49,6 +50,7 @@ class Inputs:
     cwd: str = field(default_factory=working_directory)
     default_files: bool = True
     app_source: str = "command line"
+    factory: bool = False
 
 
 def load(inputs: Inputs) -> Settings:
@@ -111,6 +113,7 @@ class _Resolution:
         self.failures: list[SupervisorError] = []
         self.problems: list[str] = []
         self.invalid: set[str] = set()
+        self.factory = False
 
     def resolve(self) -> None:
         arguments = self._attempt(self._gunicorn_arguments)
@@ -196,6 +199,10 @@ class _Resolution:
         source = self.inputs.app_source
         if app is None:
             app, source = settings.wsgi_app, settings.source("wsgi_app")
+        if (self.inputs.factory or self.factory) and isinstance(app, str) and not app.rstrip().endswith(")"):
+            if ":" not in app:
+                self._refuse("wsgi_app", f"has to be MODULE:FUNCTION with --factory, not {app!r} ({source})")
+            app = f"{app}()"
         settings.app = app
         if isinstance(app, str) and settings.source("default_proc_name") == "default":
             settings.settings["default_proc_name"].set(app, source)
@@ -223,6 +230,7 @@ class _Resolution:
             self.settings.warnings.append(
                 f"GUNICORN_CMD_ARGS names the application {parsed.app}: it is ignored there; use wsgi_app."
             )
+        self.factory = parsed.factory
         return {name: (value, "GUNICORN_CMD_ARGS") for name, value in parsed.values.items()}
 
     def _environment(self) -> Iterator[tuple[str, tuple[Any, str]]]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,7 +51,7 @@ class WorkerRecord:
     # Slots for what we set, so that ``__dict__`` holds just what hooks set.
     __slots__ = (
         *("age", "slot", "generation", "pid", "ppid", "nr", "cfg", "timeout"),
-        *("alive", "booted", "aborted", "log", "tmp", "app", "sockets", "wsgi", "__dict__"),
+        *("alive", "booted", "aborted", "log", "tmp", "app", "sockets", "wsgi", "max_requests", "__dict__"),
     )
 
     def __init__(
@@ -81,6 +82,8 @@ class WorkerRecord:
         self.app = app
         self.sockets = sockets
         self.wsgi = None
+        # Without the jitter, which is drawn in the worker.
+        self.max_requests = settings.max_requests or sys.maxsize
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(missing("worker", name, WORKER_LEFT_OUT, "in the arbiter"))

@@ -14,7 +14,7 @@ HTTP2 = "HTTP/2"
 
 _HTTP2 = meaningless("uvicorn's HTTP/2 takes the values that its parser has")
 _UWSGI = meaningless("the uwsgi protocol is not spoken")
-_PASTE = meaningless("PasteDeploy makes WSGI applications")
+_PASTE = meaningless("PasteDeploy files are not read, and one that is named is refused")
 
 _PROXY_SPELLINGS = {True: "auto", False: "off", "true": "auto", "1": "auto", "false": "off", "0": "off", "none": "off"}
 
