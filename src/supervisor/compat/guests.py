@@ -232,15 +232,3 @@ class GuestSettings:
     @property
     def gid(self) -> int:
         return os.getegid()
-
-    def forwarded_allow_networks(self) -> list[Any]:
-        return _networks(self._settings.forwarded_allow_ips)
-
-    def proxy_allow_networks(self) -> list[Any]:
-        return _networks(self._settings.proxy_allow_ips)
-
-
-def _networks(addresses: list[str]) -> list[Any]:
-    import ipaddress
-
-    return [ipaddress.ip_network(address) for address in addresses if address != "*"]

@@ -40,6 +40,30 @@ WORKER_LEFT_OUT: Final[Mapping[str, str]] = {
 """Of gunicorn's ``Worker``, in the arbiter."""
 
 
+_PARSER = "it belongs to gunicorn's parser"
+_BODY = "the body is the application's to read, and is not kept"
+
+REQUEST_LEFT_OUT: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("body", "get_data", "set_body_reader"), _BODY),
+    **dict.fromkeys(("cfg", "force_close", "limit_request_field_size", "limit_request_fields"), _PARSER),
+    **dict.fromkeys(("limit_request_line", "max_buffer_headers", "must_close", "parse", "parse_headers"), _PARSER),
+    **dict.fromkeys(("parse_request_line", "proxy_protocol_access_check", "read_bytes", "read_into"), _PARSER),
+    **dict.fromkeys(("read_line", "req_number", "should_close", "unreader"), _PARSER),
+    "proxy_protocol_info": "remote_addr is the client that the PROXY header names",
+}
+"""Of gunicorn's ``Request``."""
+
+_SENT = "the response was sent already, and not by gunicorn's code"
+
+RESPONSE_LEFT_OUT: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("can_sendfile", "cfg", "chunked", "close", "default_headers", "force_close"), _SENT),
+    **dict.fromkeys(("is_chunked", "must_close", "process_headers", "req", "response_length"), _SENT),
+    **dict.fromkeys(("send_headers", "sendfile", "should_close", "sock", "start_response", "upgrade"), _SENT),
+    **dict.fromkeys(("version", "write", "write_file"), _SENT),
+}
+"""Of gunicorn's ``Response``."""
+
+
 def missing(owner: str, name: str, left_out: Mapping[str, str], where: str = "") -> str:
     """What to say about an attribute that is not there."""
     if name in left_out:

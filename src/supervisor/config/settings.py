@@ -10,6 +10,7 @@ import copy
 import os
 from collections.abc import Mapping
 from difflib import get_close_matches
+from ipaddress import ip_network
 from types import MappingProxyType
 from typing import Any
 
@@ -50,6 +51,26 @@ class Value:
     @property
     def default(self) -> Any:
         return self.declaration.default
+
+    @property
+    def cli(self) -> list[str]:
+        return list(self.declaration.flags)
+
+    @property
+    def meta(self) -> str:
+        return self.declaration.metavar
+
+    @property
+    def desc(self) -> str:
+        return self.declaration.doc
+
+    @property
+    def short(self) -> str:
+        return self.desc.partition("\n")[0]
+
+    @property
+    def validator(self) -> Any:
+        return self.declaration.validate
 
     def get(self) -> Any:
         return self.value
@@ -157,6 +178,21 @@ class Settings(TypedSettings):
     def ssl_options(self) -> dict[str, Any]:
         """The settings of TLS by name."""
         return {name: value.value for name, value in self.settings.items() if value.section == http.TLS}
+
+    def validate(self) -> None:
+        """Look at the settings together. Raises `ConfigError` with the first problem."""
+        from supervisor.config.checks import problems  # imports this module
+
+        for name, problem in problems(self):
+            raise ConfigError(f"{name} {problem} ({self.source(name)}).")
+
+    def forwarded_allow_networks(self) -> list[Any]:
+        """``forwarded_allow_ips`` as networks, without ``*``."""
+        return [ip_network(entry) for entry in self.forwarded_allow_ips if entry != "*"]
+
+    def proxy_allow_networks(self) -> list[Any]:
+        """``proxy_allow_ips`` as networks, without ``*``."""
+        return [ip_network(entry) for entry in self.proxy_allow_ips if entry != "*"]
 
     @property
     def uid(self) -> int:

@@ -13,6 +13,7 @@ class Exchange:
     __slots__ = (
         "cancelled",
         "duration",
+        "hooked",
         "method",
         "response_headers",
         "scope",
@@ -22,6 +23,9 @@ class Exchange:
         "target",
         "task",
     )
+
+    # Set by the request hooks, where there are any: the object that they know the request as.
+    hooked: Any
 
     def __init__(self, scope: dict[str, Any], method: str, target: str) -> None:
         self.scope = scope

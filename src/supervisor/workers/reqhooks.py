@@ -7,25 +7,40 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
+from supervisor.compat.surface import REQUEST_LEFT_OUT, RESPONSE_LEFT_OUT, missing
 from supervisor.hooks import call_hook, positional_limit
 from supervisor.logs.record import environ_of
 from supervisor.workers.journal import Exchange
 
 
 class HookRequest:
-    """The ``req`` of the request hooks. Header names are in capitals, as gunicorn gives them."""
+    """The ``req`` of the request hooks, the same object in both, so that what one sets on it is there for the other.
+
+    Header names are in capitals, and ``path`` is as it was sent, as gunicorn gives them.
+    """
 
     def __init__(self, exchange: Exchange) -> None:
         scope = exchange.scope
         self.method = exchange.method
         self.uri = exchange.target
-        self.path = str(scope.get("path", ""))
-        self.query = bytes(scope.get("query_string", b"")).decode("latin-1")
-        self.fragment = ""
+        self.path, self.query, self.fragment = _parts(exchange.target)
         self.version = tuple(int(part) for part in str(scope.get("http_version", "1.1")).partition(".")[::2] if part)
         self.headers = [(name.decode("latin-1").upper(), value.decode("latin-1")) for name, value in scope["headers"]]
-        self.remote_addr = scope.get("client") or ("", 0)
+        self.remote_addr = self.peer_addr = scope.get("client") or ("", 0)
+        self.trailers: list[tuple[str, str]] = []
         self.scheme = str(scope.get("scheme", "http"))
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(missing("req", name, REQUEST_LEFT_OUT))
+
+
+def _parts(target: str) -> tuple[str, str, str]:
+    """Path, query and fragment of a request target, none of them decoded."""
+    target, _, fragment = target.partition("#")
+    path, _, query = target.partition("?")
+    if not path.startswith("/") and "://" in path:  # the absolute form of RFC 9112, section 3.2.2
+        path = "/" + path.partition("://")[2].partition("/")[2]
+    return path, query, fragment
 
 
 class HookResponse:
@@ -42,6 +57,10 @@ class HookResponse:
             (bytes(name).decode("latin-1"), bytes(value).decode("latin-1")) for name, value in exchange.response_headers
         ]
         self.sent = exchange.sent
+        self.headers_sent = True
+
+    def __getattr__(self, name: str) -> Any:
+        raise AttributeError(missing("resp", name, RESPONSE_LEFT_OUT))
 
 
 class RequestHooks:
@@ -70,13 +89,15 @@ class RequestHooks:
     def before(self, exchange: Exchange) -> None:
         """Call ``pre_request(worker, req)``."""
         if self.pre is not None:
-            call_hook(self.log, "pre_request", self.pre, self.worker, HookRequest(exchange))
+            exchange.hooked = HookRequest(exchange)
+            call_hook(self.log, "pre_request", self.pre, self.worker, exchange.hooked)
 
     def after(self, exchange: Exchange) -> None:
         """Call ``post_request(worker, req[, environ[, resp]])`` with as many arguments as it takes."""
         if self.post is None:
             return
-        arguments: list[Any] = [self.worker, HookRequest(exchange)]
+        request = getattr(exchange, "hooked", None) or HookRequest(exchange)
+        arguments: list[Any] = [self.worker, request]
         if self.post_arguments > 2:
             arguments.append(environ_of(exchange))
         if self.post_arguments > 3:
