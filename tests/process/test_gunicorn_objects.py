@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Mapping
 
 import pytest
@@ -95,6 +96,22 @@ def test_state_and_signals_of_hooks(service: StartService) -> None:
     site.stop()
     terms = site.events("term")
     assert {(event["loaded"], event["software"].startswith("gunicorn/")) for event in terms} == {(True, True)}
+
+
+def test_a_hook_that_interrupts_the_worker_that_was_interrupted(service: StartService) -> None:
+    site = service()
+    site.write(
+        "gunicorn.conf.py",
+        "import os, signal\nfrom probe import note\nworkers = 1\n"
+        "def worker_int(worker):\n    note('worker_int')\n    os.kill(worker.pid, signal.SIGINT)\n",
+    )
+    (worker,) = site.start().wait_serving(1)
+    os.kill(worker, signal.SIGINT)
+    site.wait_until(lambda: worker not in site.workers(), "the worker has left")
+    site.wait_serving(1)
+    site.expect_error("died|exited", sure=False)
+    site.stop()
+    assert len(site.events("worker_int")) == 1
 
 
 @installed

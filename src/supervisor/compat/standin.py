@@ -59,7 +59,7 @@ MODULES: Final[Mapping[str, Mapping[str, str]]] = {
         **_from("supervisor.logs.logger", "Logger", "CONFIG_DEFAULTS", "SafeAtoms"),
         **_from(_LOGGING, "SYSLOG_FACILITIES", "loggers"),
     },
-    "gunicorn.http": {},
+    "gunicorn.http": _from("supervisor.compat.http", "Request", "Message"),
     "gunicorn.http.wsgi": {
         **_from("supervisor.compat.http", "Response"),
         **_from(_VERSION, "SERVER", "SERVER_SOFTWARE"),

@@ -110,6 +110,7 @@ class Worker:
         self.aborted = False
         self.stop = Stop.NO
         self._last_resort = False
+        self._interrupted = False
         self._booting = False
         self._imported = Imported() if settings.reload else None
         jitter = random.randint(0, max(0, settings.max_requests_jitter))  # noqa: S311 - spreads load, hides nothing
@@ -242,7 +243,9 @@ class Worker:
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
         """INT and QUIT: call the hook ``worker_int``, and stop without waiting for requests."""
-        if self.stop < Stop.QUICK:
+        if self.stop < Stop.QUICK and not self._interrupted:
+            # The hook may send the signal to this process again.
+            self._interrupted = True
             run_hook(self.error_log, self.cfg, "worker_int", self)
         self.request_stop(Stop.QUICK)
 
