@@ -162,8 +162,30 @@ def test_a_subclass_that_runs_uvicorns_server_itself(service: StartService, envi
     site.start(environment={**environment, "PYTHONWARNINGS": "ignore"}).wait_serving(1)
     assert site.get().status == 200
     assert site.events("mine")
-    assert "Mine._serve replaces how Uvicorn is run" in site.log
+    assert "Mine._serve replaces a part of how requests are served" in site.log
     site.stop()
+
+
+@installed
+@pytest.mark.parametrize("base", ["sync.SyncWorker", "gthread.ThreadWorker"])
+def test_a_subclass_of_gunicorns_worker_for_wsgi(
+    service: StartService, environment: Mapping[str, str], base: str
+) -> None:
+    site = service()
+    module, _, name = base.partition(".")
+    site.write(
+        "gunicorn.conf.py",
+        f"from probe import note\nfrom gunicorn.workers.{module} import {name}\n"
+        f"class Mine({name}):\n"
+        "    def init_process(self):\n        note('init_process')\n        super().init_process()\n"
+        "    def handle_exit(self, sig, frame):\n        note('exit')\n        super().handle_exit(sig, frame)\n"
+        "    def run(self):\n        note('run')\n        super().run()\n"
+        "worker_class = Mine\nworkers = 2\n",
+    )
+    site.start(environment=environment).wait_serving(2)
+    assert site.get().status == 200
+    site.stop()
+    assert [len(site.events(name)) for name in ("init_process", "run", "exit")] == [2, 2, 2]
 
 
 def test_gunicorns_sync_worker_with_a_change(service: StartService) -> None:

@@ -12,7 +12,7 @@ import logging
 import os
 import signal
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 from supervisor.compat import bases
 from supervisor.compat.config import default_hook
@@ -30,10 +30,10 @@ def adopt(cls: type) -> Callable[[WorkerContext], Any]:
     """A factory for workers of a class that may derive from gunicorn's or Uvicorn's; ``cls`` itself if it does not."""
     if not bases.is_foreign(cls):
         return cls
-    home = bases.seat(cls, bases.UVICORN)
-    if home is None or bases.replaced_loop(cls):
+    base = bases.seat(cls, bases.UVICORN | bases.THREADED)
+    if base is None or bases.replaced_loop(cls):
         return Guests(cls)
-    _move(home, MovedWorker)
+    _move(base, MovedThreadWorker if base.__name__ == "ThreadWorker" else MovedWorker)
     return Moved(cls)
 
 
@@ -136,6 +136,12 @@ class MovedWorker(UvicornWorker):
             await self.callback_notify()
 
 
+class MovedThreadWorker(MovedWorker):
+    """The same in the place of gunicorn's worker with threads: ``timeout`` does not bound requests."""
+
+    TIMED: ClassVar[bool | None] = False
+
+
 class Guests:
     """Makes workers of a class that serves in its own way. Such a worker drains and logs as its class does.
 
@@ -148,8 +154,8 @@ class Guests:
     def __call__(self, context: WorkerContext) -> Any:
         if method := bases.replaced_loop(self.cls):
             context.log.warning(
-                "%s replaces how Uvicorn is run: this worker is served by Uvicorn's own server, without the drain and "
-                "the access log of this package; remove the method to have them",
+                "%s replaces a part of how requests are served: this worker is run by the code of its own base class, "
+                "without the drain and the access log of this package; remove the method to have them",
                 method,
             )
         settings = context.settings
