@@ -62,7 +62,5 @@ def test_they_are_worker_classes() -> None:
 
 
 def test_a_loop_that_only_gunicorn_has() -> None:
-    with pytest.raises(
-        Invalid, match=r"overrides OwnRequests\.handle_request\(\) of gunicorn's ThreadWorker"
-    ):
+    with pytest.raises(Invalid, match=r"overrides OwnRequests\.handle_request\(\) of gunicorn's ThreadWorker"):
         validate_name(OwnRequests)

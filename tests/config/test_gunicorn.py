@@ -188,7 +188,7 @@ STARTS: list[tuple[str, dict[str, str]]] = [
     ("app:app --error-log e --worker-tmp . -Rn x", {}),
     ("app:app --max-requests=10 --max-requests-j 5 --proxy-protocol", {}),
     ("-Dw3 app:app -- ", {}),
-    ("app:app -w=3 --workers 4 --timeo 5 --acc - --chdir .", {}),
+    ("app:app -w=3 --workers 4 --timeo 5 --access-logfi - --chdir .", {}),
     ("--proxy-protocol v1 -R app -b :1 -b :2 -m 0o22 -w 5 -w 6", {}),
     ("-c file:other.py shop.app:create('x',y=1)", {}),
     ("--preload -- app:app", {"GUNICORN_CMD_ARGS": "--name 'two words' -e A='x y'"}),

@@ -214,7 +214,7 @@ def test_hooks_of_a_worker(start_worker: StartWorker, tmp_path: Path) -> None:
     assert trace.read_text().splitlines() == [
         "post_worker_init True False True 30",
         "pre_request GET /a%20b x=1 /a%20b?x=1 test",
-        "post_request /a%20b 200 OK 4 1",
+        "post_request /a b 200 OK 4 1",
     ]
 
 
