@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Mapping
 
 import pytest
@@ -191,4 +193,7 @@ def test_a_custom_application_that_cannot_be_configured(service: StartService) -
 
 def test_hidden_means_hidden() -> None:
     """The tests without gunicorn would say nothing if it were found after all."""
-    assert os.pathsep in HIDDEN["PYTHONPATH"]
+    environ = {**HIDDEN, "PATH": os.environ["PATH"]}
+    code = "import importlib.util as u; print(u.find_spec('gunicorn'), u.find_spec('uvicorn_worker'))"
+    done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "None None"
