@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from supervisor.compat.standin import MODULES
 from supervisor.config.schema import Standing
 from supervisor.config.settings import TABLE
 
@@ -198,26 +199,5 @@ DEPRECATED: Mapping[str, str] = {
 }
 """Names of worker classes that are on their way out elsewhere."""
 
-STAND_IN = frozenset(
-    {
-        "gunicorn",
-        "gunicorn.SERVER",
-        "gunicorn.SERVER_SOFTWARE",
-        "gunicorn.__version__",
-        "gunicorn.app",
-        "gunicorn.app.base",
-        "gunicorn.app.wsgiapp",
-        "gunicorn.arbiter",
-        "gunicorn.config",
-        "gunicorn.errors",
-        "gunicorn.glogging",
-        "gunicorn.http",
-        "gunicorn.http.message",
-        "gunicorn.http.wsgi",
-        "gunicorn.instrument.statsd",
-        "gunicorn.util",
-        "gunicorn.workers",
-        "gunicorn.workers.base",
-    }
-)
+STAND_IN = frozenset({*MODULES, *(f"{module}.{name}" for module, names in MODULES.items() for name in names)})
 """What a configuration file can import of gunicorn where gunicorn is not installed."""
