@@ -7,13 +7,14 @@ fails, it comes back.
 
 from __future__ import annotations
 
+import functools
 import importlib
+import os
 import site
 import sys
 import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from types import ModuleType
 
 _imported: set[str] = set()
@@ -84,13 +85,16 @@ def _is_users(name: str, module: ModuleType) -> bool:
     if name == "__config__" or name.partition(".")[0] in (__package__ or "").split(".")[:1]:
         return False
     locations = [getattr(module, "__file__", None) or "", *list(getattr(module, "__path__", []))]
-    places = [Path(location) for location in locations if location]
-    return bool(places) and not any(place.is_relative_to(folder) for place in places for folder in _installed())
+    places = [location for location in locations if location]
+    return bool(places) and not any(place.startswith(_installed()) for place in places)
 
 
-def _installed() -> list[str]:
+@functools.cache
+def _installed() -> tuple[str, ...]:
+    """The directories of what is installed, with a slash behind them."""
     paths = sysconfig.get_paths()
-    return [paths["stdlib"], paths["platstdlib"], paths["purelib"], paths["platlib"], *site.getsitepackages()]
+    names = [paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    return tuple(os.path.join(name, "") for name in (*names, *site.getsitepackages()))
 
 
 def forget() -> None:
