@@ -10,8 +10,11 @@ import pytest
 import uvloop
 
 from supervisor.runtime.scoreboard import NOBODY, Scoreboard
-from supervisor.workers.acceptor import RUSH, Acceptor
+from supervisor.workers.acceptor import Acceptor
+from supervisor.workers.bounded import BoundedAcceptor
 from supervisor.workers.capacity import Capacity
+from supervisor.workers.reception import Reception
+from supervisor.workers.rush import RUSH
 
 
 def test_connections_that_are_lost_after_the_end_of_a_rush_and_of_the_listeners_are_no_error() -> None:
@@ -19,9 +22,7 @@ def test_connections_that_are_lost_after_the_end_of_a_rush_and_of_the_listeners_
 
     async def main() -> None:
         acceptor = Acceptor(
-            asyncio.Protocol,
-            tls=None,
-            handshake=30.0,
+            Reception(asyncio.Protocol),
             backlog=16,
             log=logging.getLogger("tests"),
             siblings=seat,
@@ -32,14 +33,14 @@ def test_connections_that_are_lost_after_the_end_of_a_rush_and_of_the_listeners_
             acceptor.count_changed(1)
             acceptor.count_changed(0)
         await asyncio.sleep(0)
-        assert acceptor._servers, "there is a rush"
+        assert acceptor._rush.servers, "there is a rush"
         acceptor.count_changed(1)
         await acceptor.stop()
         for _ in range(2 * RUSH):
             acceptor.count_changed(40)
             acceptor.count_changed(0)
         acceptor.review()
-        assert not acceptor._servers
+        assert not acceptor._rush.servers
 
     uvloop.run(main())
     assert seat.least() == NOBODY
@@ -59,10 +60,8 @@ def test_who_leaves_takes_what_waits_only_if_nobody_else_will(sibling: int | Non
         return made[-1]
 
     async def main() -> None:
-        acceptor = Acceptor(
-            make,
-            tls=None,
-            handshake=30,
+        acceptor = BoundedAcceptor(
+            Reception(make),
             backlog=16,
             log=logging.getLogger("tests"),
             siblings=board.seat(0),

@@ -13,9 +13,6 @@ from typing import Any, Final
 SILENCE: Final = 0.1
 """Seconds after which a connection without a request is no longer expected to bring one right now."""
 
-RECHECK: Final = 0.05
-"""Seconds between two looks whether there is room, where nobody says so: that is when a connection stays silent."""
-
 
 class Capacity:
     """Compares the requests that are ``active``, and those that new connections will bring, with ``threads``."""

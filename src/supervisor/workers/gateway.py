@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from supervisor.errors import BootError
 from supervisor.workers import response
+from supervisor.workers.capacity import Capacity
 from supervisor.workers.connection import address
 from supervisor.workers.environ import KEY, EnvironMaker, Misplaced, RefusedHeader
 from supervisor.workers.journal import Exchange
@@ -103,6 +104,10 @@ class Gateway:
         call = Call(self, receive, send)
         self.executor.submit(contextvars.copy_context().run, call.work)
         await call.deliver()
+
+    def capacity(self) -> Capacity:
+        """What bounds the connections that the worker takes."""
+        return Capacity(self.threads, lambda: self.active)
 
     def is_stuck(self, seconds: float) -> bool:
         """Whether there are requests, and for so many seconds the only thread has not taken or given anything."""

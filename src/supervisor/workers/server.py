@@ -20,9 +20,10 @@ from supervisor.workers.base import Stop
 from supervisor.workers.connection import DRAIN_HEAD
 from supervisor.workers.dispatch import Dispatch
 from supervisor.workers.lifespan import Lifespan
+from supervisor.workers.reception import Reception
 from supervisor.workers.recycling import Recycling
 from supervisor.workers.state import Shared
-from supervisor.workers.tls import build_tls
+from supervisor.workers.tls import Tls, build_tls
 
 if TYPE_CHECKING:
     from supervisor.workers.uvicorn import UvicornWorker
@@ -195,27 +196,33 @@ class Server:
         dispatch = Dispatch(self.config, self.shared, self.state, http=self.http, tls=tls, cfg=self.worker.cfg)
         self._new_protocol = dispatch.new_protocol
         self._refresh_headers()
-        capacity = self.worker.capacity()
-        make = self._make_protocol if capacity is None else capacity.watching(self._make_protocol)
-        self._acceptor = Acceptor(
-            make,
-            tls=tls.context if tls else None,
-            handshake=self.shared.limits.head,
-            greet=dispatch.greeting(make),
-            backlog=self.config.backlog,
-            log=self.log,
-            siblings=self.worker.context.siblings,
-            changed=self._recount if self.http == "custom" else self.shared.changed.set,
-            capacity=capacity,
-        )
-        if self.worker.gateway is not None:
-            self.worker.gateway.freed = self._acceptor.room
-        self.shared.count_changed = self._acceptor.count_changed
-        self._acceptor.start(self.worker.context.listeners)
+        self._acceptor = acceptor = self._make_acceptor(dispatch, tls)
+        self.shared.count_changed = acceptor.count_changed
+        acceptor.start(self.worker.context.listeners)
         self.worker.booted = True
         self._recycling.started(self.loop.time())
         self.shared.link.say_ready()
         return True
+
+    def _make_acceptor(self, dispatch: Dispatch, tls: Tls | None) -> Acceptor:
+        gateway = self.worker.gateway
+        capacity = gateway.capacity() if gateway is not None else None
+        make = self._make_protocol if capacity is None else capacity.watching(self._make_protocol)
+        context = tls.context if tls is not None else None
+        reception = Reception(make, tls=context, handshake=self.shared.limits.head, greet=dispatch.greeting(make))
+        arguments: dict[str, Any] = {
+            "backlog": self.config.backlog,
+            "log": self.log,
+            "siblings": self.worker.context.siblings,
+            "changed": self._recount if self.http == "custom" else self.shared.changed.set,
+        }
+        if gateway is None or capacity is None:
+            return Acceptor(reception, **arguments)
+        from supervisor.workers.bounded import BoundedAcceptor  # only who serves WSGI pays for it
+
+        acceptor = BoundedAcceptor(reception, capacity=capacity, **arguments)
+        gateway.freed = acceptor.room
+        return acceptor
 
     async def _shutdown(self) -> None:
         """The lifespan's shutdown, bounded."""

@@ -23,7 +23,6 @@ from supervisor.workers.server import Server
 from supervisor.workers.state import Limits, Shared
 
 if TYPE_CHECKING:
-    from supervisor.workers.capacity import Capacity
     from supervisor.workers.gateway import Gateway
 
 GUNICORNS_OWN: Final = ("asgi", "gunicorn.workers.gasgi.ASGIWorker")
@@ -203,14 +202,6 @@ class UvicornWorker(Worker):
         return functools.partial(engine.custom_loop, self.config)
 
     # -- what the server asks for
-
-    def capacity(self) -> Capacity | None:
-        """What bounds the connections that it takes, if anything does."""
-        if self.gateway is None:
-            return None
-        from supervisor.workers import wsgi
-
-        return wsgi.capacity(self.gateway)
 
     def is_stuck(self, seconds: float) -> bool:
         """Whether the heartbeat has to stop though the event loop runs: see `supervisor.workers.wsgi`."""

@@ -20,7 +20,6 @@ from concurrent.futures import Future, wait
 from typing import Any, ClassVar, Final
 
 from supervisor.errors import BootError
-from supervisor.workers.capacity import Capacity
 from supervisor.workers.environ import EnvironMaker
 from supervisor.workers.gateway import Gateway
 from supervisor.workers.interface import is_async
@@ -88,11 +87,6 @@ def settle(worker: UvicornWorker, gateway: Gateway, hooks: RequestHooks | None) 
     gateway.hooks = hooks
     gateway.told = lambda: worker.shared is not None and worker.shared.told.is_set()
     return None if hooks is None else HooksInThreads(hooks, gateway)
-
-
-def capacity(gateway: Gateway) -> Capacity:
-    """What bounds the connections that the worker takes."""
-    return Capacity(gateway.threads, lambda: gateway.active)
 
 
 class HooksInThreads(RequestHooks):
