@@ -1,4 +1,4 @@
-"""Which files of the project a process has imported: what a reload watches (`supervisor.runtime.watcher`).
+"""Which files of the project a process has imported: what a reload loads anew, and what the watcher watches.
 
 The project's are those that are neither the standard library's, nor installed, nor this package's. A package that is
 installed as "editable" lies outside ``site-packages`` and counts.
@@ -6,6 +6,7 @@ installed as "editable" lies outside ``site-packages`` and counts.
 
 from __future__ import annotations
 
+import functools
 import os
 import site
 import sys
@@ -22,10 +23,6 @@ class Imported:
     """The files behind the modules of this process, told piece by piece."""
 
     def __init__(self) -> None:
-        paths = sysconfig.get_paths()
-        names = [paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-        names += [*site.getsitepackages(), site.getusersitepackages(), str(Path(__file__).parent)]
-        self._foreign = tuple({os.path.join(name, "") for each in names for name in (each, os.path.realpath(each))})
         self._told: set[str] = set()
         self._seen = 0
 
@@ -35,17 +32,27 @@ class Imported:
         if len(modules) == self._seen and error is None:
             return []
         self._seen = len(modules)
-        files = {file for file in _files(modules.copy().values()) if self._is_projects(file)}
+        files = {file for file in _files(modules.copy().values()) if is_projects(file)}
         if error is not None:
-            files |= {file for file in _named_by(error) if self._is_projects(file)}
+            files |= {file for file in _named_by(error) if is_projects(file)}
         news = sorted(files - self._told)
         self._told |= files
         return news
 
-    def _is_projects(self, file: str) -> bool:
-        parts = file.split(os.sep)
-        foreign = file.startswith(self._foreign) or any(name in parts for name in INSTALLED)
-        return os.path.isabs(file) and not foreign
+
+def is_projects(file: str) -> bool:
+    """Whether a file, or a directory of modules, is the project's."""
+    parts = file.split(os.sep)
+    return os.path.isabs(file) and not (file.startswith(_foreign()) or any(name in parts for name in INSTALLED))
+
+
+@functools.cache
+def _foreign() -> tuple[str, ...]:
+    """How the paths of other files begin."""
+    paths = sysconfig.get_paths()
+    names = [paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    names += [*site.getsitepackages(), site.getusersitepackages(), str(Path(__file__).parent)]
+    return tuple({os.path.join(name, "") for each in names for name in (each, os.path.realpath(each))})
 
 
 def _files(modules: Iterable[object]) -> Iterator[str]:

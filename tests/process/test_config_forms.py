@@ -283,11 +283,11 @@ def test_form_with_workers_and_class_on_the_command_line(service: StartService) 
 
 
 def test_form_with_reload(service: StartService) -> None:
-    """It goes together with the file's ``preload_app``."""
+    """It serves, and says what it watches."""
     site = prepare(service)
     site.start("-c", "gunicorn.conf.py", "--reload", environment=environment(site))
     site.wait_serving(2)
-    site.wait_log("Watching [0-9]+ files in ")
+    site.wait_log(r"Watching \d+ files in .*, through inotify")
     assert site.get("/items/7").status == 200
 
 

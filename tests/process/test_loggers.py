@@ -79,7 +79,9 @@ def test_a_class_that_cannot_be_found_is_one_line_and_exit_1(service: StartServi
     (line,) = site.log.splitlines()
     assert line.startswith(f"Error: logger_class {name!r} (command line --logger-class) ")
     assert site.start("--logger-class", name, "--check-config").wait_exit() == 1
-    assert f"\nProblems\n  logger_class {name!r} (command line --logger-class) " in site.log
+    problem, _, verdict = site.log.partition("\nProblems\n")[2].strip().splitlines()
+    assert problem == f"{line.removeprefix('Error: ')}."
+    assert verdict == "It would not start: 1 problem, no warnings."
 
 
 def test_hup_takes_the_new_class_and_refuses_a_broken_one(service: StartService) -> None:

@@ -7,15 +7,13 @@ fails, it comes back.
 
 from __future__ import annotations
 
-import functools
 import importlib
-import os
-import site
 import sys
-import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
+
+from supervisor.imported import is_projects
 
 _imported: set[str] = set()
 _baseline: set[str] = set()
@@ -81,20 +79,11 @@ def _restore(old: dict[str, ModuleType], configuration: ModuleType | None) -> No
 
 
 def _is_users(name: str, module: ModuleType) -> bool:
-    """Whether a module is the user's own code: neither ours, nor the standard library's, nor installed."""
-    if name == "__config__" or name.partition(".")[0] in (__package__ or "").split(".")[:1]:
+    """Whether a module is the user's own code. The configuration file itself is run anew in any case."""
+    if name == "__config__":
         return False
-    locations = [getattr(module, "__file__", None) or "", *list(getattr(module, "__path__", []))]
-    places = [location for location in locations if location]
-    return bool(places) and not any(place.startswith(_installed()) for place in places)
-
-
-@functools.cache
-def _installed() -> tuple[str, ...]:
-    """The directories of what is installed, with a slash behind them."""
-    paths = sysconfig.get_paths()
-    names = [paths[name] for name in ("stdlib", "platstdlib", "purelib", "platlib")]
-    return tuple(os.path.join(name, "") for name in (*names, *site.getsitepackages()))
+    places = [getattr(module, "__file__", None) or "", *getattr(module, "__path__", ())]
+    return any(places) and all(is_projects(place) for place in places if place)
 
 
 def forget() -> None:
