@@ -23,7 +23,6 @@ from supervisor.core.events import (
     Ready,
 )
 from supervisor.logs.setup import setup
-from supervisor.runtime.linux import set_child_subreaper
 from supervisor.runtime.posix import PosixSystem
 from supervisor.runtime.signals import SignalWakeup
 from supervisor.runtime.sockets import open_listener
@@ -83,7 +82,6 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
         return
     (tmp_path / "contract_app.py").write_text(APP)
     before = set(os.listdir("/proc/self/fd"))
-    set_child_subreaper()
     signals = SignalWakeup()
     listener = open_listener("127.0.0.1:0", backlog=16, umask=0)
 
@@ -102,6 +100,7 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
     while system._loaders or any(worker.pid in system.children for worker in system._workers.values()):
         system.wait(system.now() + 1)
     system.close()
+    logs.close()
     signals.restore()
     listener.close()
     assert set(os.listdir("/proc/self/fd")) == before

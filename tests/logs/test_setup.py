@@ -38,13 +38,13 @@ def test_access_lines_are_bare(tmp_path: Path) -> None:
     logs = make_logs(tmp_path)
     logs.access.info("line")
     assert (tmp_path / "access.log").read_text() == "line\n"
-    assert logs.access_enabled
+    assert logs.access.handlers
     assert (tmp_path / "error.log").read_text() == ""
 
 
 def test_without_accesslog_nobody_listens(tmp_path: Path) -> None:
     logs = make_logs(tmp_path, accesslog=None)
-    assert not logs.access_enabled
+    assert not logs.access.propagate
     assert not logs.access.handlers
 
 
@@ -177,7 +177,7 @@ def test_logconfig_dict_is_laid_over_defaults(tmp_path: Path) -> None:
     logs = make_logs(tmp_path, logconfig_dict=config)
     logs.error.debug("detail")
     assert (tmp_path / "mine.log").read_text() == "detail\n"
-    assert logs.access_enabled
+    assert logs.access.handlers
 
 
 def test_logconfig_json(tmp_path: Path) -> None:

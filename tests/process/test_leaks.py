@@ -10,9 +10,9 @@ from tests.process.conftest import StartService
 from tests.process.harness import Service
 
 
-def test_thirty_boots_and_stops(service: StartService) -> None:
+def test_ten_boots_and_stops(service: StartService) -> None:
     site = service(bind="unix")
-    for number in range(30):
+    for number in range(10):
         site.start("--workers", "2", "--pid", "service.pid", *(["--preload"] if number % 2 else []))
         site.wait_serving(2)
         assert site.get().status == 200

@@ -105,9 +105,9 @@ def test_while_starting_up_after_hup(service: StartService) -> None:
 
 def test_a_long_await_is_no_wedge(service: StartService) -> None:
     """In startup, in a request, in a drain and in shutdown."""
-    long = 4 * TIMEOUT
+    long = 1.5 * TIMEOUT
     site = service()
-    site.deploy("1", startup=f"await asyncio.sleep({long / 2})", shutdown=f"await asyncio.sleep({long / 2})")
+    site.deploy("1", startup=f"await asyncio.sleep({long})", shutdown=f"await asyncio.sleep({long})")
     before = site.start("--timeout", str(TIMEOUT)).wait_serving(1)
     assert site.get(f"/sleep/{long}").json()["pid"] in before
     thread_answer: list[int] = []
@@ -142,11 +142,11 @@ def test_a_suspended_machine_kills_nobody(service: StartService, whom: str) -> N
     stopped = [site.pid] if whom == "the arbiter" else [site.pid, *site.pids().loaders, *before]
     for pid in stopped:
         os.kill(pid, signal.SIGSTOP)
-    resume_at = time.monotonic() + 3 * TIMEOUT
+    resume_at = time.monotonic() + 2 * TIMEOUT
     site.wait_until(lambda: time.monotonic() > resume_at, "longer than the timeout has passed")
     for pid in stopped:
         os.kill(pid, signal.SIGCONT)
-    settled_at = time.monotonic() + 2 * TIMEOUT
+    settled_at = time.monotonic() + 1.5 * TIMEOUT
     site.wait_until(lambda: time.monotonic() > settled_at, "the arbiter has judged every heartbeat")
     assert site.serving() == before
 

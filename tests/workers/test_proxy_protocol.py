@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from supervisor.workers import state
+from supervisor.workers import server, state
 from supervisor.workers.proxy_protocol import SIGNATURE, Announced, InvalidHeader, parse_binary, parse_line
 from tests.workers.apps import reply
 from tests.workers.authority import Authority
@@ -248,7 +248,8 @@ def test_a_header_that_does_not_come_is_given_up(
         assert client.recv(1) == b""
 
 
-def test_a_drain_does_not_wait_for_headers_for_long(start_worker: StartWorker) -> None:
+def test_a_drain_does_not_wait_for_headers_for_long(start_worker: StartWorker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "DRAIN_HEAD", 1.0)
     worker = start(start_worker, graceful_timeout=3600)
     with worker.connect() as client, worker.connect() as other:
         client.sendall(V1[:7])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ import gunicorn.glogging
 import pytest
 
 from supervisor.logs.access import AccessLog
-from supervisor.logs.handlers import ACCESS, ERROR, LogFile
+from supervisor.logs.handlers import LogFile
 from supervisor.logs.logger import Logger
 from supervisor.logs.setup import Logs, setup
 from supervisor.logs.statsd import Statsd
@@ -24,12 +23,8 @@ Make = Callable[..., Any]
 
 
 @pytest.fixture
-def make(tmp_path: Path) -> Iterator[Make]:
+def make(tmp_path: Path, fresh_loggers: None) -> Iterator[Make]:
     """The request log of a worker with these settings."""
-    names = (ERROR, ACCESS, "uvicorn.error")
-    before = {name: (list(logging.getLogger(name).handlers), logging.getLogger(name).propagate) for name in names}
-    for name in names:
-        logging.getLogger(name).handlers.clear()
     made: list[Logs] = []
 
     def make(**values: Any) -> Any:
@@ -44,9 +39,6 @@ def make(tmp_path: Path) -> Iterator[Make]:
         logs.close()
         if (sock := getattr(logs.logger, "sock", None)) is not None:
             sock.close()
-    for name, (handlers, propagate) in before.items():
-        logging.getLogger(name).handlers[:] = handlers
-        logging.getLogger(name).propagate = propagate
 
 
 class Plain(Logger):

@@ -102,12 +102,12 @@ def test_a_body_that_comes_slowly_is_waited_for(start_worker: StartWorker, optio
 def test_an_application_may_take_its_time(start_worker: StartWorker, options: dict[str, Any]) -> None:
     """Neither before it reads the body, nor after, does the bound concern it."""
     worker = start_worker(app, **options)
-    with worker.connect() as client:
+    with worker.connect() as client, worker.connect() as other:
         client.sendall(request("/slow?seconds=2.5"))
+        other.sendall(request("/slow?seconds=2.5", method="POST", headers="Content-Length: 3\r\n", body=b""))
+        other.sendall(b"abc")
         assert Reader(client).answer().body == b"slow"
-        client.sendall(request("/slow?seconds=2.5", method="POST", headers="Content-Length: 3\r\n", body=b""))
-        client.sendall(b"abc")
-        assert Reader(client).answer().body == b"slow"
+        assert Reader(other).answer().body == b"slow"
 
 
 @pytest.mark.parametrize("options", CLASSES)

@@ -30,7 +30,7 @@ def logger_class(settings: Any) -> Any:
         return Logger
     found = value if isinstance(value, type) else _imported(str(value).strip(), settings)
     if not callable(found):
-        raise ConfigError(f"logger_class {value!r} ({_source(settings)}) is no class")
+        raise ConfigError(f"logger_class {value!r} ({source(settings)}) is no class")
     install = getattr(found, "install", None)
     if callable(install):
         install()
@@ -50,11 +50,11 @@ def _imported(name: str, settings: Any) -> Any:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise  # something that it imports itself
         raise ConfigError(
-            f"logger_class {name!r} ({_source(settings)}) cannot be imported: there is no module {error.name}"
+            f"logger_class {name!r} ({source(settings)}) cannot be imported: there is no module {error.name}"
         ) from None
     except AttributeError:
         raise ConfigError(
-            f"logger_class {name!r} ({_source(settings)}) cannot be imported: {module_name} has no {attribute}"
+            f"logger_class {name!r} ({source(settings)}) cannot be imported: {module_name} has no {attribute}"
         ) from None
     return found
 
@@ -67,11 +67,12 @@ def _entry_point(name: str, settings: Any) -> Any:
         if not distribution or (entry.dist is not None and entry.dist.name == distribution):
             return entry.load()
     raise ConfigError(
-        f"logger_class {name!r} ({_source(settings)}) names no logger: write the path of a class, such as "
+        f"logger_class {name!r} ({source(settings)}) names no logger: write the path of a class, such as "
         f'"package.module.Class"'
     )
 
 
-def _source(settings: Any) -> str:
-    source = getattr(settings, "source", None)
-    return str(source("logger_class")) if source is not None else "the settings"
+def source(settings: Any) -> str:
+    """Where the setting comes from. Settings that are none of ours do not tell."""
+    told = getattr(settings, "source", None)
+    return str(told("logger_class")) if told is not None else "the settings"

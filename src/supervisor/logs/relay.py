@@ -51,6 +51,11 @@ def let_nothing_escape(logger: logging.Logger) -> None:
     setattr(logger, "handle", handle)  # noqa: B010 - of this one logger: its class is not ours to change
 
 
+def let_everything_escape(logger: logging.Logger) -> None:
+    """Take `let_nothing_escape` back."""
+    vars(logger).pop("handle", None)
+
+
 def _shout(what: str) -> None:
     with contextlib.suppress(Exception, SystemExit):
         os.write(2, f"{what}: {traceback.format_exc()}".encode(errors="replace"))

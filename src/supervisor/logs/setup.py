@@ -13,11 +13,11 @@ from typing import Any, Final
 
 from supervisor.errors import ConfigError
 from supervisor.guard import OnlyHere
-from supervisor.logs.classes import logger_class
+from supervisor.logs.classes import logger_class, source
 from supervisor.logs.configuration import flat, path_of
 from supervisor.logs.handlers import ACCESS, ERROR, LogFile, QuietStreamHandler, all_handlers, reopen, set_capture
 from supervisor.logs.logger import Logger
-from supervisor.logs.relay import error_log_of, let_nothing_escape
+from supervisor.logs.relay import error_log_of, let_everything_escape, let_nothing_escape
 
 UVICORN: Final = "uvicorn.error"
 
@@ -28,23 +28,26 @@ class Logs:
 
     ``logger`` is what hooks know as ``server.log`` and ``worker.log``, an instance of ``logger_class``. ``error`` is
     the log that the service itself writes to; whatever the user's class does, nothing that it raises comes out of it.
-    ``access_enabled`` tells whether anybody reads the access log.
     """
 
     error: logging.Logger
     access: logging.Logger
     logger: Any
-    access_enabled: bool
-    _added: _Added
+    _changed: _Changed
 
     def reopen(self) -> None:
         """Reopen the file of every handler of every logger, and captured output (USR1)."""
         reopen_files(self.logger, self.error)
 
     def close(self) -> None:
-        """Take off the loggers what `setup` has added, and close the files: the last thing an arbiter does."""
-        for handler in self._added.remove():
+        """Leave the loggers as `setup` has found them, and close the files: the last thing an arbiter does."""
+        global _last  # noqa: PLW0603 - as in `setup`
+        if _last is self._changed:
+            _last = None
+        for handler in self._changed.undo():
             handler.close()
+        for each in _error_logs(self.logger):
+            let_everything_escape(each)
 
     def flush(self) -> None:
         """Write out what handlers hold."""
@@ -61,10 +64,11 @@ def reopen_files(logger: Any, error_log: logging.Logger) -> None:
         error_log.error("reopen_files of logger_class raised %s: %s", type(error).__name__, error, exc_info=error)
 
 
-class _Added:
-    """The handlers and filters that a `setup` has added to loggers."""
+class _Changed:
+    """What a `setup` has changed on loggers: the handlers and filters that it has added, levels and propagation."""
 
     def __init__(self, before: _Snapshot) -> None:
+        self._before = before
         self._handlers = [
             (state.logger, handler)
             for state in before.states
@@ -78,13 +82,16 @@ class _Added:
             if added not in state.filters
         ]
 
-    def remove(self) -> list[logging.Handler]:
-        """Take them off again; return the handlers."""
+    def undo(self) -> list[logging.Handler]:
+        """Put back what was there before, beside what others have added since; return the handlers of the setup."""
         for logger, handler in self._handlers:
             if handler in logger.handlers:
                 logger.handlers.remove(handler)
         for logger, added in self._filters:
             logger.removeFilter(added)
+        for state in self._before.states:
+            state.logger.setLevel(state.level)
+            state.logger.propagate = state.propagate
         return [handler for _, handler in self._handlers]
 
 
@@ -118,7 +125,7 @@ class _Snapshot:
             state.logger.propagate = state.propagate
 
 
-_last: _Added | None = None
+_last: _Changed | None = None
 
 
 def setup(settings: Any) -> Logs:
@@ -129,7 +136,7 @@ def setup(settings: Any) -> Logs:
     """
     global _last  # noqa: PLW0603 - the loggers are the process's
     before = _Snapshot()
-    replaced = _last.remove() if _last is not None else []
+    replaced = _last.undo() if _last is not None else []
     bare = _Snapshot()
     try:
         logger = _make(settings)
@@ -146,10 +153,9 @@ def setup(settings: Any) -> Logs:
     if not isinstance(access, logging.Logger):
         access = logging.getLogger(ACCESS)
     _follow(error)
-    _last = _Added(bare)
-    for each in {id(log): log for log in (error, getattr(logger, "error_log", error))}.values():
-        if isinstance(each, logging.Logger):
-            let_nothing_escape(each)
+    _last = _Changed(bare)
+    for each in _error_logs(logger):
+        let_nothing_escape(each)
     ours = [handler for handler in before.handlers if isinstance(handler, LogFile | QuietStreamHandler)]
     _close_unused([*ours, *replaced])
     if not _captures_by_itself(logger):
@@ -159,8 +165,7 @@ def setup(settings: Any) -> Logs:
         error=error_log_of(logger),
         access=access,
         logger=logger,
-        access_enabled=bool(access.handlers) or (access.propagate and access.hasHandlers()),
-        _added=_last,
+        _changed=_last,
     )
     if settings.statsd_host is not None and not hasattr(logger, "increment"):
         logs.error.warning(
@@ -188,11 +193,13 @@ def _make(settings: Any) -> Any:
     except ConfigError:
         raise
     except BaseException as error:
-        what, source = settings.logger_class, getattr(settings, "source", lambda _: "the settings")("logger_class")
+        what = settings.logger_class
         name = what.__qualname__ if isinstance(what, type) else str(what)
         said = f"{type(error).__name__}: {flat(error)}" if str(error) else type(error).__name__
         detail = "".join(traceback.format_exception(error))
-        raise ConfigError(f"logger_class {name} ({source}) cannot be used: it raised {said}", detail=detail) from error
+        raise ConfigError(
+            f"logger_class {name} ({source(settings)}) cannot be used: it raised {said}", detail=detail
+        ) from error
 
 
 def _revive() -> None:
@@ -209,6 +216,13 @@ def _close_unused(handlers: list[logging.Handler]) -> None:
         if key not in used:
             with contextlib.suppress(Exception):  # they are anybody's
                 handler.close()
+
+
+def _error_logs(logger: Any) -> list[logging.Logger]:
+    """The error log, and the one that the user's logger has in its place."""
+    error = logging.getLogger(ERROR)
+    own = getattr(logger, "error_log", error)
+    return [error, own] if own is not error and isinstance(own, logging.Logger) else [error]
 
 
 def _follow(error: logging.Logger) -> None:

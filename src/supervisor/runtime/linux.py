@@ -14,16 +14,16 @@ _PR_SET_CHILD_SUBREAPER: Final = 36
 _PR_GET_CHILD_SUBREAPER: Final = 37
 
 
-def set_child_subreaper() -> None:
+def set_child_subreaper(*, on: bool = True) -> None:
     """Become the parent of descendants whose parent died, as PID 1 is (``PR_SET_CHILD_SUBREAPER``, Linux 3.4).
 
-    Children made by fork(2) do not inherit it.
+    Children made by fork(2) do not inherit it. Without ``on``, be that no more.
 
     Raises:
         SupervisorError: not on Linux.
         OSError: the kernel refuses.
     """
-    _prctl(_PR_SET_CHILD_SUBREAPER, 1)
+    _prctl(_PR_SET_CHILD_SUBREAPER, int(on))
 
 
 def have_subreaper() -> bool:

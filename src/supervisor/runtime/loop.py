@@ -39,7 +39,6 @@ from supervisor.runtime import nesting, opening, staleness, titles
 from supervisor.runtime.binding import bind_patiently
 from supervisor.runtime.heartbeat import default_directory
 from supervisor.runtime.holdings import Holdings
-from supervisor.runtime.linux import set_child_subreaper
 from supervisor.runtime.notify import Notifier
 from supervisor.runtime.posix import PosixSystem
 from supervisor.runtime.reloading import Reloading
@@ -131,7 +130,6 @@ class Arbiter:
         settings = self._settings
         self._holdings.open_logs(settings)
         self._reporter = Reporter(self._log)
-        set_child_subreaper()
         self._system = self._make_system(
             signals=signals,
             logs=lambda: self._holdings.logs,

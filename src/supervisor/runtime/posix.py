@@ -29,6 +29,7 @@ from supervisor.runtime.channel import Channel, ChannelError, Message
 from supervisor.runtime.child import DUMP_SIGNAL
 from supervisor.runtime.children import Children, has_children, is_child
 from supervisor.runtime.heartbeat import HeartbeatFile
+from supervisor.runtime.linux import have_subreaper, set_child_subreaper
 from supervisor.runtime.loader import Loader, from_the_loader_on
 from supervisor.runtime.relatives import OtherArbiter, Rehearsal, Relatives
 from supervisor.runtime.scoreboard import Scoreboard
@@ -77,7 +78,7 @@ class WorkerProcess:
 
 @dataclass(slots=True)
 class PosixSystem:
-    """Processes, signals and clock of a Linux machine.
+    """Processes, signals and clock of a Linux machine. Until `close`, orphans among its descendants are its children.
 
     ``logs`` returns the logs in use, which the loaders inherit.
     ``close_in_child`` closes, in a freshly forked loader, what the arbiter holds beside this system.
@@ -96,8 +97,11 @@ class PosixSystem:
     _wiring: Wiring = field(init=False)
     _relatives: Relatives = field(init=False)
     watchers: Watching = field(init=False)
+    _was_subreaper: bool = field(init=False)
 
     def __post_init__(self) -> None:
+        self._was_subreaper = have_subreaper()
+        set_child_subreaper()
         self._wiring = Wiring(self.signals.fileno())
         arguments = self._wiring, self.signals, self.children
         self._relatives = Relatives(*arguments, logs=self.logs, let_go=self._close_everything_in_child)
@@ -386,6 +390,8 @@ class PosixSystem:
     def close(self) -> None:
         self._reap_the_rest()
         self._close_everything()
+        if not self._was_subreaper:
+            set_child_subreaper(on=False)  # a launcher goes on as it was
 
     def _reap_the_rest(self) -> None:
         """Wait a moment for processes that came to us when a loader was killed in the middle of a fork.
