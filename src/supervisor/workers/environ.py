@@ -7,12 +7,12 @@ import urllib.parse
 from collections.abc import Collection
 from typing import Any, Final
 
-from supervisor.version import __version__
+from supervisor.compat.version import PRODUCT
+from supervisor.workers.connection import address
 from supervisor.workers.journal import Exchange
 from supervisor.workers.proxy import Address, Forwarded
 from supervisor.workers.streams import FileWrapper
 
-SERVER_SOFTWARE: Final = f"asgi-supervisor/{__version__}"
 KEY: Final = "wsgi.environ"
 """Where the scope of a request holds its environ, for the access log and the hooks."""
 
@@ -49,14 +49,18 @@ class EnvironMaker:
             "wsgi.run_once": False,
             "wsgi.file_wrapper": FileWrapper,
             "wsgi.input_terminated": True,
-            "SERVER_SOFTWARE": SERVER_SOFTWARE,
+            "SERVER_SOFTWARE": settings.server_software or PRODUCT,
         }
 
-    def make(self, exchange: Exchange, peer: Address | None, server: tuple[str, int | None] | None) -> dict[str, Any]:
+    def make(
+        self, exchange: Exchange, client: Address | None, server: tuple[str, int | None] | None, transport: Any = None
+    ) -> dict[str, Any]:
         """The environ, without its input.
 
-        ``peer`` is who has connected, None on Unix sockets: as with gunicorn, what X-Forwarded-For says of the client
-        is left to the application. ``server`` is the connection's own address. Raises `RefusedHeader` and `Misplaced`.
+        ``client`` is who has connected, or whom a PROXY header has announced, None on Unix sockets: as with gunicorn,
+        what X-Forwarded-For says of the client is left to the application. ``server`` is the connection's own address.
+        Who is at the other end of ``transport`` decides what is believed, and ``client`` where there is none. Raises
+        `RefusedHeader` and `Misplaced`.
         """
         scope = exchange.scope
         environ = self.base.copy()
@@ -65,19 +69,19 @@ class EnvironMaker:
         environ["RAW_URI"] = exchange.target
         environ["SERVER_PROTOCOL"] = exchange.protocol
         environ["wsgi.url_scheme"] = scheme = scope["scheme"]
-        if peer is None:
+        if client is None:
             environ["REMOTE_ADDR"] = ""
         else:
-            environ["REMOTE_ADDR"] = peer[0]
-            environ["REMOTE_PORT"] = str(peer[1])
-        script_name = self._fields(environ, scope["headers"], peer)
+            environ["REMOTE_ADDR"] = client[0]
+            environ["REMOTE_PORT"] = str(client[1])
+        script_name = self._fields(environ, scope["headers"], client, transport)
         if script_name is None:
             script_name = os.environ.get("SCRIPT_NAME", "")
         environ["SERVER_NAME"], environ["SERVER_PORT"] = _server(server, environ.get("HTTP_HOST"), scheme)
         environ["SCRIPT_NAME"], environ["PATH_INFO"] = _split(scope, script_name)
         return environ
 
-    def _fields(self, environ: dict[str, Any], headers: Any, peer: Address | None) -> str | None:
+    def _fields(self, environ: dict[str, Any], headers: Any, client: Address | None, transport: Any) -> str | None:
         """Put the header fields into the environ; return what SCRIPT_NAME one of them says, if one may.
 
         In the environ ``X_Forwarded_For`` could not be told from ``X-Forwarded-For``, which proxies look after: names
@@ -88,7 +92,9 @@ class EnvironMaker:
             key = _keys.get(name)
             if key is None:
                 if _UNDERSCORE in name:
-                    if not self._passes(name, peer):
+                    if not self._passes(
+                        name, client if transport is None else address(transport.get_extra_info("peername"))
+                    ):
                         continue
                     if name == b"script_name":
                         script_name = value.decode("latin-1")

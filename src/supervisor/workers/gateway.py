@@ -215,9 +215,9 @@ class Call:
 
     def _answer(self) -> None:
         gateway, exchange = self.gateway, self.exchange
-        peer, server, transport = _ends(exchange)
+        client, server, transport = _ends(exchange)
         try:
-            environ = gateway.environ.make(exchange, peer, server)
+            environ = gateway.environ.make(exchange, client, server, transport)
         except RefusedHeader as error:
             gateway.log.warning("400 at %s %s: %s", exchange.method, exchange.path, error)
             self._refuse("400 Bad Request")
@@ -416,10 +416,14 @@ def _cycle(exchange: Exchange) -> Any:
 
 
 def _ends(exchange: Exchange) -> tuple[Any, Any, Any]:
-    """The address of the peer, that of the server, and the transport between them."""
+    """The address of the client, that of the server, and the transport between them."""
     if isinstance(exchange, Request):
         connection = exchange.connection
         return connection.client, connection.server, connection.transport
     transport = getattr(_cycle(exchange), "transport", None)
-    peer = exchange.scope["client"] if transport is None else address(transport.get_extra_info("peername"))
-    return peer, exchange.scope["server"], transport
+    if transport is None:
+        return exchange.scope["client"], exchange.scope["server"], None
+    # As a PROXY header has announced it, if there was one: uvicorn's classes are told (`supervisor.workers.ends`).
+    protocol = transport.get_protocol()
+    client = getattr(protocol, "client", None) or address(transport.get_extra_info("peername"))
+    return client, exchange.scope["server"], transport
