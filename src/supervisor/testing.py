@@ -167,16 +167,16 @@ class FakeSystem:
     def heartbeats(self) -> dict[int, float]:
         return {number: self._beat(worker) for number, worker in self.workers.items()}
 
-    def rehearse(self, act: Callable[[], object]) -> int:
+    def rehearse(self, act: Callable[[], bytes]) -> int:
         self.rehearsals += 1
         number = self.rehearsals
         try:
-            act()
+            answer = act()
         except SupervisorError as error:
             failure = Failure(str(error), error.detail)
             self._schedule(0.0, lambda: [Rehearsed(number, failure)] if number == self.rehearsals else [])
         else:
-            self._schedule(0.0, lambda: [Rehearsed(number, None)] if number == self.rehearsals else [])
+            self._schedule(0.0, lambda: [Rehearsed(number, None, answer)] if number == self.rehearsals else [])
         return number
 
     def stop_rehearsal(self) -> None:

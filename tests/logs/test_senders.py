@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import select
 import socket
 import time
 from collections.abc import Iterator
@@ -140,25 +141,69 @@ def test_addresses_need_no_lookup(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lookup.resolve("localhost", 5) == (socket.AF_INET, ("127.0.0.1", 5))
 
 
-def test_a_lookup_that_hangs_is_given_up_and_what_was_found_before_is_used_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(lookup, "_found", {})
-    monkeypatch.setattr(lookup, "PATIENCE", 0.05)
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A name server that never answers for "slow", knows "known", and "gated" once the file that is returned exists."""
     real = lookup._look_up
+    gate = tmp_path / "gate"
 
     def look_up(host: str, port: int, flags: int = 0) -> Any:
         if host == "slow" and not flags:
             time.sleep(60)
+        if host == "gated" and not flags:
+            while not gate.exists():
+                time.sleep(0.001)
+            host = "127.0.0.1"
         return real("127.0.0.1" if host == "known" and not flags else host, port, flags)
 
     monkeypatch.setattr(lookup, "_look_up", look_up)
-    with pytest.raises(OSError, match="no name server has answered"):
+    for cache in ("_found", "_failed", "_searches"):
+        monkeypatch.setattr(lookup, cache, {})
+    return gate
+
+
+@pytest.mark.usefixtures("names")
+def test_a_lookup_that_hangs_is_given_up_and_what_was_found_before_is_used_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(lookup, "PATIENCE", 0.05)
+    with lookup.patiently(), pytest.raises(OSError, match="no name server has answered"):
         lookup.resolve("slow", 5)
     lookup._found["slow", 5] = (int(socket.AF_INET), ("192.0.2.1", 5))
-    assert lookup.resolve("slow", 5) == (socket.AF_INET, ("192.0.2.1", 5))
+    with lookup.patiently():
+        assert lookup.resolve("slow", 5) == (socket.AF_INET, ("192.0.2.1", 5))
     monkeypatch.setattr(lookup, "PATIENCE", 20.0)
-    assert lookup.resolve("known", 6) == (socket.AF_INET, ("127.0.0.1", 6))
+    with lookup.patiently():
+        assert lookup.resolve("known", 6) == (socket.AF_INET, ("127.0.0.1", 6))
+
+
+def test_who_may_not_wait_hears_later(names: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookup, "PATIENCE", 20.0)
+    for _ in range(2):
+        with pytest.raises(OSError, match="it is being looked up"):
+            lookup.resolve("gated", 6)
+    (search,) = lookup._searches.values()
+    names.touch()
+    assert select.select([search.line], [], [], 20)[0]
+    assert lookup.resolve("gated", 6) == (socket.AF_INET, ("127.0.0.1", 6))
+    assert not lookup._searches
+
+
+@pytest.mark.usefixtures("names")
+def test_what_another_process_has_found_need_not_be_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookup, "PATIENCE", 0.05)
+    with lookup.patiently(), pytest.raises(OSError):
+        lookup.resolve("slow", 5)
+    lookup._found["other", 7] = (int(socket.AF_INET), ("192.0.2.1", 7))
+    knowledge = lookup.knowledge()
+    lookup._found.clear()
+    lookup._failed.clear()
+    monkeypatch.setattr(os, "fork", None)
+    lookup.learn(knowledge)
+    lookup.learn(b"")
+    assert lookup.resolve("other", 7) == (socket.AF_INET, ("192.0.2.1", 7))
+    with pytest.raises(OSError, match="no name server has answered"):
+        lookup.resolve("slow", 5)
 
 
 # -- syslog

@@ -235,6 +235,39 @@ def test_a_statsd_without_an_address_is_said_once(service: StartService) -> None
     assert len(re.findall(r"\[WARNING\] statsd_host no-such-host\.invalid:8125 cannot be found", site.log)) == 1
 
 
+NAME_SERVER = """
+import socket
+real = socket.getaddrinfo
+def asked(host, *args, **kwargs):
+    if host == "statsd.test" and not kwargs.get("flags"):
+        open("asked", "a").write("?")
+        host = "127.0.0.1"
+    return real(host, *args, **kwargs)
+socket.getaddrinfo = asked
+"""
+
+
+def test_an_arbiter_at_work_waits_for_no_name_server(service: StartService) -> None:
+    """A reload looks the host up once, in the process that tries the configuration."""
+    site = service()
+    site.write("gunicorn.conf.py", NAME_SERVER)
+    asked = site.directory / "asked"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:
+        listener.bind(("127.0.0.1", 0))
+        listener.settimeout(30)
+        site.start("--workers", "1", "--statsd-host", f"statsd.test:{listener.getsockname()[1]}").wait_serving(1)
+        assert asked.read_text() == "?"
+        for generation in (2, 3):
+            site.hup()
+            site.wait_event("started", count=generation)
+            site.wait_serving(1)
+            assert asked.read_text() == "?" * generation
+        site.get("/")
+        while not listener.recv(1000).startswith(b"gunicorn.requests:"):
+            pass
+        site.stop()
+
+
 def test_the_number_of_workers_is_a_gauge(service: StartService) -> None:
     site = service()
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listener:

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from supervisor.errors import ConfigError
 from supervisor.guard import OnlyHere
+from supervisor.logs import lookup
 from supervisor.logs.classes import logger_class, source
 from supervisor.logs.configuration import flat, path_of
 from supervisor.logs.handlers import ACCESS, ERROR, LogFile, QuietStreamHandler, all_handlers, reopen, set_capture
@@ -176,14 +177,19 @@ def setup(settings: Any) -> Logs:
     return logs
 
 
-def try_out(settings: Any) -> None:
-    """`setup` for trial, in a process that is thrown away: raises what it would, and logs nothing."""
+def try_out(settings: Any) -> bytes:
+    """`setup` for trial, in a process that is thrown away: raises what it would, and logs nothing.
+
+    Returns what it has found out about hosts, for `supervisor.logs.lookup.learn`.
+    """
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
-        setup(settings)
+        with lookup.patiently():
+            setup(settings)
     finally:
         logging.disable(before)
+    return lookup.knowledge()
 
 
 def _make(settings: Any) -> Any:

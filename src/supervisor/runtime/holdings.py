@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from supervisor.config.settings import Settings
+from supervisor.logs import lookup
 from supervisor.logs.setup import Logs
 from supervisor.logs.setup import setup as setup_logs
 from supervisor.runtime.environment import Environment
@@ -30,7 +31,8 @@ class Holdings:
     def open_logs(self, settings: Settings) -> None:
         """Enter the environment of these settings, and open their logs."""
         self.environment.apply(settings)
-        self.logs = setup_logs(settings)
+        with lookup.patiently():  # later nobody may be kept waiting for a name server
+            self.logs = setup_logs(settings)
 
     def take_pidfile(self, settings: Settings, suffix: str = "") -> None:
         """Take the pidfile of these settings, if they name one, with ``suffix`` behind its name."""

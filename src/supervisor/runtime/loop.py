@@ -243,8 +243,8 @@ class Arbiter:
             case SuccessorExited():
                 self._upgrade.notice(occurrence)
                 self._standing.successor_gone()
-            case Rehearsed(number, failure):
-                self._renewal.rehearsed(number, failure)
+            case Rehearsed():
+                self._renewal.rehearsed(occurrence)
             case FilesChanged() | FilesImported() | WatcherSaid() | WatcherExited():
                 self._reloading.take(occurrence)
             case PredecessorGone():

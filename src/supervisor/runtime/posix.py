@@ -343,7 +343,7 @@ class PosixSystem:
     def heartbeats(self) -> dict[int, float]:
         return {worker.number: worker.heartbeat.last_beat for worker in self._workers.values()}
 
-    def rehearse(self, act: Callable[[], object]) -> int:
+    def rehearse(self, act: Callable[[], bytes]) -> int:
         return self._relatives.rehearse(act)
 
     def stop_rehearsal(self) -> None:

@@ -15,20 +15,20 @@ from supervisor.runtime.channel import Channel, as_payload
 from supervisor.runtime.linux import set_parent_death_signal
 
 
-def rehearse(act: Callable[[], object], channel: Channel) -> NoReturn:
-    """Do ``act``, say how it went, and end the process."""
+def rehearse(act: Callable[[], bytes], channel: Channel) -> NoReturn:
+    """Do ``act``, say how it went and what it has returned, and end the process."""
     os.setsid()
     set_parent_death_signal(signal.SIGKILL)
     silence = os.open(os.devnull, os.O_WRONLY)
     for stream in (1, 2):
         os.dup2(silence, stream)  # what it prints is printed when the arbiter reads it
     try:
-        act()
+        answer = act()
     except BaseException as error:  # noqa: BLE001 - the file may raise anything
         summary, detail, _ = explain(error)
         channel.send("failed", {"summary": summary[:1000]}, payload=as_payload(detail))
     else:
-        channel.send("passed")
+        channel.send("passed", payload=answer)
     # What the file has started belongs to this reading of it.
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     os.killpg(0, signal.SIGTERM)

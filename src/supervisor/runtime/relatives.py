@@ -87,7 +87,7 @@ class Relatives:
 
     # Rehearsal
 
-    def rehearse(self, act: Callable[[], object]) -> int:
+    def rehearse(self, act: Callable[[], bytes]) -> int:
         self.stop_rehearsal()
         ours, theirs = Channel.pair()
         with self._signals.held():
@@ -127,8 +127,9 @@ class Relatives:
             return Rehearsed(
                 rehearsal.pid, Failure(f"reading the configuration ended the process ({describe(status)})")
             )
-        failure = None if said.kind == "passed" else Failure(said.text("summary"), said.payload_text)
-        return Rehearsed(rehearsal.pid, failure)
+        if said.kind != "passed":
+            return Rehearsed(rehearsal.pid, Failure(said.text("summary"), said.payload_text))
+        return Rehearsed(rehearsal.pid, None, said.payload)
 
     # Arbiters before and after this one
 

@@ -8,11 +8,11 @@ from pathlib import Path
 from supervisor.application import explain
 from supervisor.config.load import Inputs, load
 from supervisor.config.settings import Settings
-from supervisor.core.events import Failure
 from supervisor.errors import SupervisorError
+from supervisor.logs import lookup
 from supervisor.logs.setup import try_out as try_out_logs
 from supervisor.runtime.holdings import Holdings
-from supervisor.runtime.system import Plan, System
+from supervisor.runtime.system import Plan, Rehearsed, System
 
 CHANGES = 10
 """So often a configuration file that changes while it is tried is tried again."""
@@ -73,14 +73,16 @@ class Renewal:
         else:
             self._until = self._system.now() + self._settings().boot_timeout
 
-    def rehearsed(self, number: int, failure: Failure | None) -> None:
-        """The rehearsal with this number is over. It counts unless another one, or a stop, has taken its place."""
-        if number != self._trial:
+    def rehearsed(self, rehearsed: Rehearsed) -> None:
+        """A rehearsal is over. It counts unless another one, or a stop, has taken its place."""
+        if rehearsed.number != self._trial:
             return
         self._trial, self._until = 0, None
+        failure = rehearsed.failure
         if failure is not None:
             self._fail(SupervisorError(failure.summary, detail=failure.detail))
         elif self._tried == _content(self._settings().config_path):
+            lookup.learn(rehearsed.answer)  # the arbiter itself must not wait for a name server
             self._renew()
         elif self._changes < CHANGES:
             # What the arbiter would read now was not tried.

@@ -85,10 +85,11 @@ class PredecessorGone:
 
 @dataclass(frozen=True, slots=True)
 class Rehearsed:
-    """The rehearsal with this number is over. ``failure`` is None if it went well."""
+    """The rehearsal with this number is over. ``failure`` is None if it went well; then ``answer`` came of it."""
 
     number: int
     failure: Failure | None
+    answer: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,7 +236,7 @@ class System(Protocol):
     def heartbeats(self) -> dict[int, float]:
         """The last heartbeat of each worker, 0 where its event loop does not run."""
 
-    def rehearse(self, act: Callable[[], object]) -> int:
+    def rehearse(self, act: Callable[[], bytes]) -> int:
         """Do ``act`` in a process that is thrown away; `Rehearsed` with the number that is returned follows.
 
         One that is under way is given up, but its `Rehearsed` may be on its way.
