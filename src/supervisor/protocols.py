@@ -111,7 +111,8 @@ class WorkerContext:
     `supervisor.errors.AppNotFound`, `supervisor.errors.BootError`, or what the import raised.
     ``listeners`` are listening, non-blocking, and shared with the other workers.
     ``logger`` is what hooks know as ``worker.log``, an instance of ``logger_class``. ``log`` and ``access_log`` are
-    what the worker itself writes to. ``server`` is what gunicorn's hooks know as ``server``.
+    what the worker itself writes to. ``server`` is what gunicorn's hooks know as ``server``. ``credentials`` is a
+    `supervisor.workers.tls.Credentials`, where the process may not read certificate and key itself.
     """
 
     age: int
@@ -129,6 +130,7 @@ class WorkerContext:
     logger: Any
     server: Any
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    credentials: Any = None
 
 
 @runtime_checkable

@@ -192,7 +192,7 @@ def test_who_may_not_wait_hears_later(names: Path, monkeypatch: pytest.MonkeyPat
 @pytest.mark.usefixtures("names")
 def test_what_another_process_has_found_need_not_be_looked_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lookup, "PATIENCE", 0.05)
-    with lookup.patiently(), pytest.raises(OSError):
+    with lookup.patiently(), pytest.raises(OSError, match="no name server"):
         lookup.resolve("slow", 5)
     lookup._found["other", 7] = (int(socket.AF_INET), ("192.0.2.1", 7))
     knowledge = lookup.knowledge()

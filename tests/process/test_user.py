@@ -19,6 +19,7 @@ from tests.process.conftest import StartService
 from tests.process.harness import Service
 from tests.process.load import Load, Target, Traffic
 from tests.process.test_loss import pid_in_file
+from tests.process.test_reload import watcher
 from tests.process.unprivileged import USER, reachable
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the user")
@@ -213,6 +214,20 @@ def test_check_config_does_not_run_the_application_as_root(service: StartService
     assert site.wait_exit() == 0, site.log
     (who,) = site.events("who")
     assert who["uids"] == [ENTRY.pw_uid] * 3
+
+
+def test_the_watcher_is_not_root_either(service: StartService) -> None:
+    """It imports a package, and removes files: both could be led astray by who may write to the project."""
+    site = service(public=True)
+    start(site, "--reload").wait_serving(1)
+    site.wait_log("Watching")
+    assert owners([watcher(site)]) == {(ENTRY.pw_uid, ENTRY.pw_gid)}
+    site.deploy("2")
+    site.wait_serving(1, version="2")
+    site.killed = True
+    site.signal(signal.SIGKILL)
+    site.wait_exit()
+    site.wait_until(site.is_gone, "no process is left", timeout=10)
 
 
 def test_what_the_janitor_costs(service: StartService) -> None:

@@ -41,6 +41,7 @@ class Inheritance:
     logs: Logs
     scoreboard: Scoreboard
     arbiter_pid: int
+    credentials: Any = None
 
 
 class Link:
@@ -142,6 +143,7 @@ def _live(inherited: Inheritance, message: Message) -> int:
         logger=logs.logger,
         server=server,
         attributes=travelled.worker,
+        credentials=inherited.credentials,
     )
     try:
         worker = inherited.worker_class(context)

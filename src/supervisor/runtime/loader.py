@@ -80,6 +80,7 @@ class Loader:
         self._target = plan.settings.app if plan.placeholder is None else plan.placeholder
         self._load_app: Callable[[], Any] = lambda: load_application(self._target)
         self._worker_class: Any = None
+        self._credentials: Any = None
         self._offspring = Offspring()
 
     def run(self) -> NoReturn:
@@ -130,7 +131,7 @@ class Loader:
 
         # Again, after the arbiter: ``chdir`` may be a link that points somewhere else since.
         Environment().apply(self._settings)
-        privileges.drop(self._settings)
+        self._credentials = privileges.drop_with_credentials(self._settings)
         self._die_with_the_arbiter()
         if self._settings.spew:
             from supervisor.runtime.spew import spew
@@ -222,6 +223,7 @@ class Loader:
                 logs=self._logs,
                 scoreboard=self._scoreboard,
                 arbiter_pid=self._arbiter_pid,
+                credentials=self._credentials,
             ),
             message,
             gate=gate_r,

@@ -8,17 +8,29 @@ from __future__ import annotations
 
 import os
 import pwd
+from typing import Any, Protocol
 
 from supervisor.config.settings import Settings
 from supervisor.errors import BootError
 
 
-def change(settings: Settings) -> bool:
+class Identity(Protocol):
+    """Who a process is to be: settings, or what was made of them."""
+
+    @property
+    def user(self) -> int: ...
+    @property
+    def group(self) -> int: ...
+    @property
+    def initgroups(self) -> bool | None: ...
+
+
+def change(settings: Identity) -> bool:
     """Whether ``user`` or ``group`` are others than those of this process."""
     return (settings.user, settings.group) != (os.geteuid(), os.getegid())
 
 
-def drop(settings: Settings) -> None:
+def drop(settings: Identity) -> None:
     """Become ``user`` and ``group``, if they are others; with all groups of the user with ``initgroups``, else no more.
 
     Clears the parent death signal (prctl(2)). To be called in a process without threads: others would stay what they
@@ -43,7 +55,22 @@ def drop(settings: Settings) -> None:
         raise BootError(f"root was not given up for user {uid} and group {gid} for good; nothing is served like this")
 
 
-def _groups(settings: Settings) -> list[int]:
+def drop_with_credentials(settings: Settings) -> Any:
+    """`drop`; return the `supervisor.workers.tls.Credentials` that cannot be read any more afterwards, or None.
+
+    Nothing of the user's runs for it: the hook ``ssl_context`` is called by the workers.
+    """
+    if not (settings.certfile and change(settings)):
+        drop(settings)
+        return None
+    from supervisor.workers import tls  # only who has both pays for it
+
+    held = tls.credentials(settings)
+    drop(settings)
+    return None if tls.can_read(settings) else held
+
+
+def _groups(settings: Identity) -> list[int]:
     if settings.initgroups:
         try:
             name = pwd.getpwuid(settings.user).pw_name

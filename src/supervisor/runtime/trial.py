@@ -115,7 +115,8 @@ def _steps(settings: Settings, known: AbstractSet[str], hazards: list[str]) -> I
     yield lambda: Environment().apply(settings)
     if "logger_class" not in known:
         yield lambda: logger_class(settings)
-    yield lambda: _become_worker(settings)
+    held: list[Any] = []
+    yield lambda: _become_worker(settings, held)
     if os.geteuid() != settings.uid:
         return  # what follows runs code of the user's, which must not run as root
     if "worker_class" not in known:
@@ -123,11 +124,11 @@ def _steps(settings: Settings, known: AbstractSet[str], hazards: list[str]) -> I
     if settings.app is not None and "wsgi_app" not in known:
         yield lambda: _load(settings, hazards, classes)
     if known.isdisjoint(TLS):
-        yield lambda: build_tls(settings)
+        yield lambda: build_tls(settings, None, *held)
 
 
-def _become_worker(settings: Settings) -> None:
-    privileges.drop(settings)
+def _become_worker(settings: Settings, held: list[Any]) -> None:
+    held.append(privileges.drop_with_credentials(settings))
     set_parent_death_signal(signal.SIGKILL)  # a change of user has taken it back (prctl(2))
 
 

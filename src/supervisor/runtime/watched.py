@@ -37,13 +37,17 @@ class Watch:
     """What is to be watched, by absolute paths.
 
     ``engine`` is the setting ``reload_engine``. ``roots`` are directories of code, ``named`` files that count whatever
-    they are (of a directory, all that is in it), ``patterns`` name more of them.
+    they are (of a directory, all that is in it), ``patterns`` name more of them. The watcher runs as ``user`` and
+    ``group``, since it removes files.
     """
 
     engine: str
     roots: tuple[str, ...] = ()
     named: tuple[str, ...] = ()
     patterns: tuple[str, ...] = ()
+    user: int = field(default_factory=os.geteuid)
+    group: int = field(default_factory=os.getegid)
+    initgroups: bool = False
 
 
 def watch_of(settings: Settings, directory: str) -> Watch:
@@ -57,6 +61,9 @@ def watch_of(settings: Settings, directory: str) -> Watch:
         roots=tuple(dict.fromkeys(settings.import_paths)),
         named=tuple(dict.fromkeys(named)),
         patterns=tuple(name for name in extra if MAGIC & set(name)),
+        user=settings.user,
+        group=settings.group,
+        initgroups=bool(settings.initgroups),
     )
 
 

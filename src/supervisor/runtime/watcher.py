@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Any, Final, NoReturn
 
-from supervisor.runtime import titles
+from supervisor.runtime import privileges, titles
 from supervisor.runtime.channel import Channel
 from supervisor.runtime.linux import set_parent_death_signal
 from supervisor.runtime.service_manager import forget
@@ -70,6 +70,7 @@ class Watcher:
         for number in HANDLED:
             # Meant for the arbiter, whom a terminal and a service manager send them to together with this process.
             signal.signal(number, signal.SIG_DFL if number == signal.SIGCHLD else _take_no_notice)
+        privileges.drop(self._watch)
         set_parent_death_signal(signal.SIGKILL)
         if os.getppid() != self._arbiter_pid:
             os._exit(0)

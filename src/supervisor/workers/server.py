@@ -182,7 +182,7 @@ class Server:
 
     async def _startup(self) -> bool:
         """Start the application and accept connections; return False if the worker was told to stop meanwhile."""
-        tls = build_tls(self.worker.cfg, self.config.ssl)
+        tls = build_tls(self.worker.cfg, self.config.ssl, self.worker.context.credentials)
         startup = self.loop.create_task(self.lifespan.startup())
         stopped = self.loop.create_task(self.stopped.wait())
         await asyncio.wait((startup, stopped), return_when=asyncio.FIRST_COMPLETED)

@@ -1,16 +1,19 @@
 """TLS of a worker: its context, and what the ASGI TLS extension tells the application of each connection.
 
 The context is made anew in each worker, so that renewed certificates are used from the next reload on, while
-connections of the workers before it end on the old ones. The extension is that of the ASGI specification, version 0.2
+connections of the workers before it end on the old ones. Only where the user that workers run as may not read them,
+their loader has read them as root, before it gave that up (`credentials`). The extension is that of the ASGI specification, version 0.2
 of https://asgi.readthedocs.io/en/latest/specs/tls.html.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import re
 import ssl
+from dataclasses import dataclass
 from typing import Any, Final
 
 from supervisor.errors import BootError
@@ -87,8 +90,34 @@ class Tls:
         }
 
 
-def build_tls(settings: Any, given: ssl.SSLContext | None = None) -> Tls | None:
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What certificate and key have become, in a process that may read them, for workers that may not."""
+
+    context: ssl.SSLContext
+    server_cert: str | None
+
+
+def credentials(settings: Any) -> Credentials | None:
+    """Read certificate and key, for `build_tls` in a process that is forked from this one.
+
+    None where that fails: the worker will say why.
+    """
+    with contextlib.suppress(BootError):
+        return Credentials(_default_context(settings), _first_certificate(settings.certfile))
+    return None
+
+
+def can_read(settings: Any) -> bool:
+    """Whether this process can read the certificate and the key."""
+    names = (settings.certfile, settings.keyfile, settings.ca_certs)
+    return all(os.access(name, os.R_OK) for name in names if name)
+
+
+def build_tls(settings: Any, given: ssl.SSLContext | None = None, held: Credentials | None = None) -> Tls | None:
     """Return what ``settings`` describe, or around ``given``, a context that is there already; None without TLS.
+
+    With ``held`` no file is read.
 
     From ``certfile``, ``keyfile``, ``ca_certs``, ``cert_reqs``, ``ciphers`` and ``http_protocols``; the hook
     ``ssl_context(config, default_ssl_context_factory)`` has the last word. Raises `BootError`, in one line, if a file
@@ -99,7 +128,7 @@ def build_tls(settings: Any, given: ssl.SSLContext | None = None) -> Tls | None:
     ours: list[ssl.SSLContext] = []
 
     def default_factory() -> ssl.SSLContext:
-        ours.append(_default_context(settings))
+        ours.append(_default_context(settings) if held is None else held.context)
         return ours[-1]
 
     hook = getattr(settings, "ssl_context", None)
@@ -114,7 +143,9 @@ def build_tls(settings: Any, given: ssl.SSLContext | None = None) -> Tls | None:
             raise BootError(f"the hook ssl_context raised {type(error).__name__}: {error}") from error
         if not isinstance(context, ssl.SSLContext):
             raise BootError(f"the hook ssl_context returned {type(context).__name__}, not an ssl.SSLContext")
-    return Tls(context, _first_certificate(settings.certfile) if context in ours else None)
+    if context not in ours:
+        return Tls(context, None)
+    return Tls(context, _first_certificate(settings.certfile) if held is None else held.server_cert)
 
 
 def _default_context(settings: Any) -> ssl.SSLContext:
