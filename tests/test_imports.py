@@ -34,7 +34,7 @@ FORBIDDEN = {
 }  # fmt: skip
 
 WORKER_MODULES = "supervisor.workers"
-LOADER_ONLY = {"supervisor.runtime.loader", "supervisor.runtime.child", "supervisor.runtime.trial"}
+LOADER_ONLY = {f"supervisor.runtime.{name}" for name in ("child", "credentials", "loader", "trial")}
 """They run in the loader, in workers, or in their place, so they may import worker classes."""
 
 

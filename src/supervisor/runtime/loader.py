@@ -131,7 +131,12 @@ class Loader:
 
         # Again, after the arbiter: ``chdir`` may be a link that points somewhere else since.
         Environment().apply(self._settings)
-        self._credentials = privileges.drop_with_credentials(self._settings)
+        if self._settings.certfile:
+            from supervisor.runtime import credentials
+
+            self._credentials = credentials.drop(self._settings)
+        else:
+            privileges.drop(self._settings)
         self._die_with_the_arbiter()
         if self._settings.spew:
             from supervisor.runtime.spew import spew

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import pwd
-from typing import Any, Protocol
+from typing import Protocol
 
 from supervisor.config.settings import Settings
 from supervisor.errors import BootError
@@ -53,21 +53,6 @@ def drop(settings: Identity) -> None:
     have = (os.getresuid(), os.getresgid(), set(os.getgroups()))
     if have != ((uid, uid, uid), (gid, gid, gid), set(groups)) or (uid != 0 and _can_return()):
         raise BootError(f"root was not given up for user {uid} and group {gid} for good; nothing is served like this")
-
-
-def drop_with_credentials(settings: Settings) -> Any:
-    """`drop`; return the `supervisor.workers.tls.Credentials` that cannot be read any more afterwards, or None.
-
-    Nothing of the user's runs for it: the hook ``ssl_context`` is called by the workers.
-    """
-    if not (settings.certfile and change(settings)):
-        drop(settings)
-        return None
-    from supervisor.workers import tls  # only who has both pays for it
-
-    held = tls.credentials(settings)
-    drop(settings)
-    return None if tls.can_read(settings) else held
 
 
 def _groups(settings: Identity) -> list[int]:

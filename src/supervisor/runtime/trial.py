@@ -19,7 +19,7 @@ from supervisor.application import explain, load_application
 from supervisor.config.settings import Settings
 from supervisor.core.status import describe
 from supervisor.logs.classes import logger_class
-from supervisor.runtime import nesting, privileges
+from supervisor.runtime import nesting
 from supervisor.runtime.environment import Environment
 from supervisor.runtime.hazards import Snapshot, compare
 from supervisor.runtime.linux import set_parent_death_signal
@@ -128,7 +128,9 @@ def _steps(settings: Settings, known: AbstractSet[str], hazards: list[str]) -> I
 
 
 def _become_worker(settings: Settings, held: list[Any]) -> None:
-    held.append(privileges.drop_with_credentials(settings))
+    from supervisor.runtime import credentials
+
+    held.append(credentials.drop(settings))
     set_parent_death_signal(signal.SIGKILL)  # a change of user has taken it back (prctl(2))
 
 

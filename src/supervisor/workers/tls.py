@@ -2,8 +2,8 @@
 
 The context is made anew in each worker, so that renewed certificates are used from the next reload on, while
 connections of the workers before it end on the old ones. Only where the user that workers run as may not read them,
-their loader has read them as root, before it gave that up (`credentials`). The extension is that of the ASGI specification, version 0.2
-of https://asgi.readthedocs.io/en/latest/specs/tls.html.
+their loader has read them as root, before it gave that up (`credentials`). The extension is that of the ASGI
+specification, version 0.2 of https://asgi.readthedocs.io/en/latest/specs/tls.html.
 """
 
 from __future__ import annotations
