@@ -10,7 +10,6 @@ import os
 import pwd
 from typing import Protocol
 
-from supervisor.config.settings import Settings
 from supervisor.errors import BootError
 
 
