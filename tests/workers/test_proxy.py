@@ -8,6 +8,9 @@ import pytest
 
 from supervisor.workers.proxy import Forwarded, split_host
 from tests.workers.apps import reply
+from tests.workers.client import Reader, request
+from tests.workers.conftest import StartWorker
+from tests.workers.test_tls_extension import UPGRADE
 from tests.workers.wire import Wire
 
 
@@ -84,6 +87,65 @@ def test_scheme(headers: list[tuple[bytes, bytes]], scheme: str) -> None:
     scope = {"type": "websocket", "scheme": "ws", "headers": headers, "client": ("10.0.0.1", 1)}
     Forwarded("*").apply(scope)
     assert scope["scheme"] == scheme.replace("http", "ws")
+
+
+ON, OFF = (b"x-forwarded-ssl", b"on"), (b"x-forwarded-ssl", b"off")
+HTTP, HTTPS = (b"x-forwarded-proto", b"http"), (b"x-forwarded-proto", b"https")
+
+
+@pytest.mark.parametrize(
+    ("headers", "agree"),
+    [
+        ([ON, HTTPS], True),
+        ([OFF, HTTP], True),
+        ([HTTPS, HTTPS], True),
+        ([ON, HTTP], False),
+        ([HTTP, ON], False),
+        ([OFF, HTTPS], False),
+        ([HTTPS, HTTP], False),
+        ([HTTPS, (b"x-forwarded-proto", b"nonsense")], False),
+    ],
+)
+def test_fields_about_the_scheme_that_contradict_each_other(headers: Any, agree: bool) -> None:
+    scope = {"type": "http", "scheme": "http", "headers": headers, "client": ("10.0.0.1", 1)}
+    assert Forwarded("*").apply(scope) is agree
+    assert Forwarded("*", {"X-SSL": "on"}).apply(scope), "none of them is a field that tells the scheme"
+
+
+@pytest.mark.parametrize("kind", ["uvicorn", "h11", "sync"])
+@pytest.mark.parametrize("proxy_protocol", ["off", "auto"])
+def test_they_are_refused(start_worker: StartWorker, kind: str, proxy_protocol: str) -> None:
+    """As by gunicorn; from strangers, whose fields do not count, they are taken."""
+    contradiction = "X-Forwarded-Ssl: off\r\nX-Forwarded-Proto: https\r\n"
+    app = wsgi if kind == "sync" else asgi
+    for allowed, status in (("127.0.0.1", 400), ("10.0.0.1", 200)):
+        values = {"worker_class": kind, "proxy_protocol": proxy_protocol, "forwarded_allow_ips": allowed}
+        worker = start_worker(app, asgi_lifespan="off", **values)
+        with worker.connect() as client:
+            client.sendall(request(headers=contradiction))
+            answer = Reader(client).answer()
+            assert answer.status == status
+            assert answer.closes or status == 200
+        if kind == "sync":
+            continue
+        with worker.connect() as client:
+            client.sendall(request(headers=f"{UPGRADE}{contradiction}"))
+            assert (Reader(client).head().status in (400, 403)) == (status == 400)
+        assert "ERROR" not in worker.log_text()
+
+
+async def asgi(scope: Any, receive: Any, send: Any) -> None:
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.accept"})
+        await send({"type": "websocket.close"})
+    else:
+        await reply(send, b"served")
+
+
+def wsgi(environ: Any, start_response: Any) -> Any:
+    start_response("200 OK", [])
+    return [b"served"]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import Any
 from supervisor.workers.connection import address
 from supervisor.workers.http import HttpProtocol
 from supervisor.workers.instrument import Instrumented
-from supervisor.workers.proxy import Address, Forwarded
+from supervisor.workers.proxy import Address, Forwarded, contradiction
 from supervisor.workers.proxy_protocol import Announced
 from supervisor.workers.request import Request
 from supervisor.workers.state import Shared
@@ -44,11 +44,12 @@ class Ends:
         if self._stays:
             scope["client"] = self.client
 
-    def correct(self, scope: dict[str, Any]) -> None:
-        """Do all of it to a scope as uvicorn's protocols make it."""
-        if self._forwarded is not None:
-            self._forwarded.apply(scope)
+    def correct(self, scope: dict[str, Any]) -> bool:
+        """Do all of it to a scope as uvicorn's protocols make it; False as `Forwarded.apply`."""
+        if self._forwarded is not None and not self._forwarded.apply(scope):
+            return False
         self.complete(scope)
+        return True
 
 
 class Known:
@@ -119,7 +120,8 @@ class _Corrected:
         self._ends = ends
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> Any:
-        self._ends.correct(scope)
+        if not self._ends.correct(scope):
+            return await contradiction(scope, receive, send)
         return await self._app.handle(scope, receive, send)
 
 

@@ -12,6 +12,7 @@ import httptools
 from supervisor.protocols import IN_FLIGHT
 from supervisor.workers import heads, response
 from supervisor.workers.connection import BUSY, DISCARD, DISCARD_LIMIT, GONE, HEAD, IDLE, LINGER, Connection
+from supervisor.workers.proxy import CONTRADICTION
 from supervisor.workers.request import Request, unavailable
 from supervisor.workers.state import Shared
 
@@ -241,8 +242,9 @@ class HttpProtocol(Connection):
             "headers": self.headers,
             "state": shared.app_state.copy(),
         }
-        if self.trusted and shared.forwarded is not None:
-            shared.forwarded.apply(scope)
+        if self.trusted and shared.forwarded is not None and not shared.forwarded.apply(scope):
+            self.refuse(400, CONTRADICTION)
+            return None
         keep_alive = self.parser.should_keep_alive() and shared.limits.keepalive > 0
         if version == "1.0" and keep_alive:
             keep_alive = _persists(self.headers)

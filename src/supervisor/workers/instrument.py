@@ -12,6 +12,7 @@ from typing import Any
 
 from supervisor.workers.engine import ClientDisconnected, abandon
 from supervisor.workers.journal import Exchange
+from supervisor.workers.proxy import contradiction
 from supervisor.workers.request import is_event_stream, unavailable
 from supervisor.workers.state import Shared
 
@@ -27,7 +28,8 @@ class Instrumented:
         """Call the application; return what it returns, which should be nothing and which the protocol checks."""
         shared = self.shared
         if shared.forwarded is not None and shared.forwarded.trusts_peer(scope.get("client")):
-            shared.forwarded.apply(scope)
+            if not shared.forwarded.apply(scope):
+                return await contradiction(scope, receive, send)
         return await self.handle(scope, receive, send)
 
     async def handle(self, scope: dict[str, Any], receive: Any, send: Any) -> Any:

@@ -13,6 +13,7 @@ from typing import Any, Final
 Address = tuple[str, int]
 
 DEFAULT_SCHEME_HEADERS: Final = {"X-FORWARDED-PROTOCOL": "ssl", "X-FORWARDED-PROTO": "https", "X-FORWARDED-SSL": "on"}
+CONTRADICTION: Final = "The fields that tell the scheme contradict each other."
 _SCHEMES: Final = {"http": "http", "https": "https", "ws": "http", "wss": "https"}
 
 
@@ -54,24 +55,34 @@ class Forwarded:
         """Whether what the connection's peer forwards is to be believed; ``peer`` is None on Unix sockets."""
         return peer is None or self.trusts(peer[0])
 
-    def apply(self, scope: dict[str, Any]) -> None:
-        """Correct ``client`` and ``scheme`` of a scope whose peer is trusted."""
-        scheme = None
+    def apply(self, scope: dict[str, Any]) -> bool:
+        """Correct ``client`` and ``scheme`` of a scope whose peer is trusted.
+
+        False if fields contradict each other about the scheme: the request is to be refused, as gunicorn does, since a
+        client may have written one of them, and the next program may believe the other.
+        """
+        scheme = judged = None
         hops: list[bytes] = []
         for name, value in scope["headers"]:
             if name == b"x-forwarded-for":
                 hops.append(value)
-            elif name == b"x-forwarded-proto":
+            elif name in self.secure or name == b"x-forwarded-proto":
                 said = value.strip().lower()
-                scheme = _SCHEMES.get(said.decode("latin-1")) or ("https" if said == self.secure.get(name) else scheme)
-            elif name in self.secure and value.strip().lower() == self.secure[name]:
-                scheme = "https"
+                told = "https" if said == self.secure.get(name) else None
+                if name == b"x-forwarded-proto":
+                    told = told or _SCHEMES.get(said.decode("latin-1"))
+                if name in self.secure:
+                    if (told or "http") != (judged or told or "http"):
+                        return False
+                    judged = told or "http"
+                scheme = told or scheme
         if scheme is not None:
             scope["scheme"] = scheme.replace("http", "ws") if scope["type"] == "websocket" else scheme
         if hops:
             client = self.client_of(b",".join(hops).decode("latin-1"))
             if client[0]:
                 scope["client"] = client
+        return True
 
     def client_of(self, chain: str) -> Address:
         """The client in a list of hops: the last that is no trusted proxy, or the first if all are."""
@@ -102,6 +113,17 @@ class ForwardedMiddleware:
         self.forwarded = forwarded
 
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> None:
-        if self.forwarded.trusts_peer(scope.get("client")):
-            self.forwarded.apply(scope)
-        await self.app(scope, receive, send)
+        trusts = self.forwarded.trusts_peer(scope.get("client"))
+        app = contradiction if trusts and not self.forwarded.apply(scope) else self.app
+        await app(scope, receive, send)
+
+
+async def contradiction(scope: dict[str, Any], _receive: Any, send: Any) -> None:
+    """The application of requests whose fields contradict each other (`Forwarded.apply`)."""
+    if scope["type"] == "websocket":
+        await send({"type": "websocket.close"})
+        return
+    text = CONTRADICTION.encode("ascii")
+    headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", b"%d" % len(text))]
+    await send({"type": "http.response.start", "status": 400, "headers": [*headers, (b"connection", b"close")]})
+    await send({"type": "http.response.body", "body": text})
