@@ -117,7 +117,7 @@ class Dispatch:
     def _refusal(self, peer: str, status: int, text: str) -> Callable[[], Any] | None:
         """What refuses a connection before its first request. Before a TLS handshake nobody would understand it."""
         if self._tls is not None:
-            self._shared.log.warning("closing the connection of %s: %s", peer, text)
+            self._shared.complaints.warning("closing the connection of %s: %s", peer, text)
             return None
         return functools.partial(RefusingHttpProtocol, self._shared, self._loop, status, text)
 

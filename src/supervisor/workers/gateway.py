@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Final
 from supervisor.errors import BootError
 from supervisor.workers import response
 from supervisor.workers.capacity import Capacity
+from supervisor.workers.complaints import Complaints
 from supervisor.workers.connection import address
 from supervisor.workers.environ import KEY, EnvironMaker, Misplaced, RefusedHeader
 from supervisor.workers.journal import Exchange
@@ -84,6 +85,7 @@ class Gateway:
         self.timeout = timeout
         self.environ = environ
         self.log = log
+        self.complaints = Complaints(log)
         self.hooks: RequestHooks | None = None
         self.told: Callable[[], bool] = lambda: False
         self.freed: Callable[[], None] = lambda: None
@@ -219,7 +221,7 @@ class Call:
         try:
             environ = gateway.environ.make(exchange, client, server, transport)
         except RefusedHeader as error:
-            gateway.log.warning("400 at %s %s: %s", exchange.method, exchange.path, error)
+            gateway.complaints.warning("400 at %s %s: %s", exchange.method, exchange.path, error)
             self._refuse("400 Bad Request")
             return
         except Misplaced as error:

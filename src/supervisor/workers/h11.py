@@ -60,7 +60,7 @@ class DrainingH11Protocol(H11Protocol):
         if self.refusal is None or self.ending.is_closing():
             return
         status, text = self.refusal
-        self.shared.log.warning("%d to %s: %s", status, self.client[0] if self.client else "a Unix socket", text)
+        self.shared.complaints.warning("%d to %s: %s", status, self.client[0] if self.client else "a Unix socket", text)
         self._unset_keepalive_if_required()
         self.ending.write(response.simple(status, text, self.shared.default_head))
         self.ending.close()

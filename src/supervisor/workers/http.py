@@ -279,7 +279,9 @@ class HttpProtocol(Connection):
         live = shared.live
         if len(live) >= shared.limits.concurrency > 0:
             request.app = unavailable
-            shared.log.warning("503: more than %d requests at once (worker_connections)", shared.limits.concurrency)
+            shared.complaints.warning(
+                "503: more than %d requests at once (worker_connections)", shared.limits.concurrency
+            )
         else:
             request.app = shared.app
         live.add(request)
@@ -366,7 +368,7 @@ class HttpProtocol(Connection):
             return
         status, text, head_only = self.refusal
         peer = self.client[0] if self.client else "a Unix socket"
-        self.shared.log.warning("%d to %s: %s", status, peer, text)
+        self.shared.complaints.warning("%d to %s: %s", status, peer, text)
         self.write(response.simple(status, text, self.shared.default_head, head_only=head_only))
         self.linger()
 

@@ -27,9 +27,9 @@ class Instrumented:
     async def __call__(self, scope: dict[str, Any], receive: Any, send: Any) -> Any:
         """Call the application; return what it returns, which should be nothing and which the protocol checks."""
         shared = self.shared
-        if shared.forwarded is not None and shared.forwarded.trusts_peer(scope.get("client")):
-            if not shared.forwarded.apply(scope):
-                return await contradiction(scope, receive, send)
+        forwarded = shared.forwarded
+        if forwarded is not None and forwarded.trusts_peer(scope.get("client")) and not forwarded.apply(scope):
+            return await contradiction(scope, receive, send)
         return await self.handle(scope, receive, send)
 
     async def handle(self, scope: dict[str, Any], receive: Any, send: Any) -> Any:

@@ -72,6 +72,7 @@ class Server:
         now = self.loop.time()
         if now >= self._next_sweep:
             self._next_sweep = now + TICK
+            self.shared.complaints.review()
             if self.shared.connections or self.state.connections:
                 self._refresh_headers()
                 self._sweep(now)
@@ -222,6 +223,7 @@ class Server:
 
         acceptor = BoundedAcceptor(reception, capacity=capacity, **arguments)
         gateway.freed = acceptor.room
+        gateway.complaints = self.shared.complaints
         return acceptor
 
     async def _shutdown(self) -> None:

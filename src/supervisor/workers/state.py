@@ -11,6 +11,7 @@ from email.utils import formatdate
 from typing import TYPE_CHECKING, Any, Final
 
 from supervisor.protocols import CONNECTIONS, IN_FLIGHT, REQUESTS, ArbiterLink, Row
+from supervisor.workers.complaints import Complaints
 from supervisor.workers.proxy import Forwarded
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ class Shared:
     ) -> None:
         self.app = app
         self.log = log
+        self.complaints = Complaints(log)
         self.row = row
         self.counters = row.counters
         self.link = link
