@@ -70,6 +70,9 @@ def _differs(text: str, *, always: bool = False) -> Difference:
 
 _SAME = Difference(Verdict.SAME)
 _IGNORED = "gunicorn's UvicornWorker ignores it"
+_LOGCONFIG = "a handler that is used and not defined is the default one, and what cannot be used is refused at HUP"
+_CLIENT = "the client's certificate is in the scope (the ASGI TLS extension)"
+_NAMES = "as in gunicorn for WSGI; an ASGI application gets the names as they came"
 _GOES_ON = "one that raises is reported with its traceback and the service goes on, where gunicorn ends"
 
 _WRITTEN: Mapping[str, Difference] = {
@@ -109,8 +112,8 @@ _WRITTEN: Mapping[str, Difference] = {
     "limit_request_field_size": _differs(f"a longer one is answered with 431; {_IGNORED}", always=True),
     "secure_scheme_headers": _better(f"honoured; {_IGNORED}"),
     "forwarded_allow_ips": _SAME,
-    "forwarder_headers": _SAME,
-    "header_map": _SAME,
+    "forwarder_headers": _differs(_NAMES),
+    "header_map": _differs(_NAMES),
     "root_path": _better(f"honoured; {_IGNORED}"),
     "proxy_protocol": _better(f"honoured; {_IGNORED}"),
     "proxy_allow_ips": _better(f"honoured; {_IGNORED}"),
@@ -122,7 +125,7 @@ _WRITTEN: Mapping[str, Difference] = {
     ),
     "reload_engine": _differs("inotify takes the package watchfiles; auto looks at the files where it is missing"),
     "reload_extra_files": _better("a pattern may match files that come later, and a directory stands for its files"),
-    "spew": _SAME,
+    "spew": _differs("loaders and workers are traced, not the arbiter"),
     "check_config": _better("reports all problems at once, addresses, pidfile, certificates and forks included"),
     "print_config": _differs("each line ends in the source of its value, and the application is not imported"),
     # Processes
@@ -132,16 +135,16 @@ _WRITTEN: Mapping[str, Difference] = {
     ),
     "reuse_port": _better("the arbiter keeps the sockets, so that no connection is lost when a worker goes"),
     "chdir": _SAME,
-    "daemon": _SAME,
+    "daemon": _better("the command returns when all workers serve, or with the reason and the exit code why not"),
     "enable_stdio_inheritance": _SAME,
     "raw_env": _SAME,
     "pidfile": _better("locked while its owner lives, so that a stale one is replaced and one in use never is"),
     "worker_tmp_dir": _differs("by default /dev/shm where it is writable, not the temporary directory", always=True),
-    "user": _SAME,
-    "group": _SAME,
-    "initgroups": _SAME,
+    "user": _better("root is given up for good before application code runs, with preload_app too"),
+    "group": _differs("unset, it is the group of the user, where gunicorn keeps root's"),
+    "initgroups": _better("without it none of root's groups are kept"),
     "umask": _better("a string such as '022' is octal in the file too, as on the command line"),
-    "pythonpath": _SAME,
+    "pythonpath": _better("links stay links, so that HUP follows one that was moved"),
     "proc_name": _differs("titles are supervisor: arbiter, loader and worker, with the name behind", always=True),
     "default_proc_name": _SAME,
     "control_socket_disable": _SAME,
@@ -152,11 +155,11 @@ _WRITTEN: Mapping[str, Difference] = {
     "loglevel": _better("a level that does not exist is refused; gunicorn takes it for info"),
     "capture_output": _SAME,
     "logger_class": _better("its access() and atoms() are called; gunicorn's UvicornWorker ignores them"),
-    "logconfig": _SAME,
-    "logconfig_dict": _SAME,
-    "logconfig_json": _SAME,
-    "syslog": _SAME,
-    "syslog_addr": _SAME,
+    "logconfig": _better(_LOGCONFIG),
+    "logconfig_dict": _better(_LOGCONFIG),
+    "logconfig_json": _better(_LOGCONFIG),
+    "syslog": _better("one that is not there keeps nothing from starting, and is tried again"),
+    "syslog_addr": _better("#stream is heeded"),
     "syslog_prefix": _SAME,
     "syslog_facility": _SAME,
     "disable_redirect_access_to_syslog": _SAME,
@@ -166,9 +169,11 @@ _WRITTEN: Mapping[str, Difference] = {
     "enable_backlog_metric": _SAME,
     # TLS
     "certfile": _better("a new certificate is taken up at HUP without a connection being dropped"),
-    "keyfile": _better("one that does not belong to the certificate is refused before the start"),
-    "ca_certs": _SAME,
-    "cert_reqs": _SAME,
+    "keyfile": _differs(
+        "one with a password is refused unless ssl_context loads it: OpenSSL would ask for it in each worker"
+    ),
+    "ca_certs": _better(_CLIENT),
+    "cert_reqs": _better(_CLIENT),
     "ciphers": _SAME,
     # Hooks
     "on_starting": _differs(_GOES_ON),
