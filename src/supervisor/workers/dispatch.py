@@ -63,7 +63,7 @@ class Dispatch:
         if (
             "h2" in cfg.http_protocols
             and tls is not None
-            and (http2 := engine.http2_protocol(shared.limits.head)) is not None
+            and (http2 := engine.http2_protocol(shared.limits.head, shared.complaints)) is not None
         ):
             make_http2 = functools.partial(self._knowing(http2), **self._arguments)
             self.new_protocol = functools.partial(Negotiated, self.new_protocol, make_http2)

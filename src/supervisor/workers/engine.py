@@ -20,7 +20,10 @@ against the oldest and the newest supported release:
 - ``app``, ``client`` and ``server`` of its protocol classes, which ``connection_made`` sets or leaves, and which are
   read when a scope is made;
 - ``uvicorn.protocols.http.zttp_h2_impl.ZttpH2Protocol`` where uvicorn has it, made as the other protocol classes:
-  ``handle_request(event)``, ``cycles`` by ``event.stream_id``, ``event.end_stream``.
+  ``handle_request(event)``, ``cycles`` by ``event.stream_id``, ``event.end_stream``, ``event.path``, ``event.method``,
+  ``conn.has_pending_send()``, ``logger``, ``_close_connection()``, by which alone it closes what is idle or was told to
+  go; of a cycle ``stream`` with ``pending_bytes`` and ``reset()``, ``abort_stream()``, ``send`` as an attribute that is
+  read when the application is called.
 """
 
 from __future__ import annotations
@@ -36,7 +39,9 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.server import ServerState
 
+from supervisor.workers.complaints import Complaints
 from supervisor.workers.connection import has_unsent
+from supervisor.workers.http2 import hardened
 
 __all__ = [
     "ClientDisconnected",
@@ -72,48 +77,16 @@ def _installed(name: str) -> bool:
     return importlib.util.find_spec(name) is not None
 
 
-def http2_protocol(patience: float) -> Any:
+def http2_protocol(patience: float, complaints: Complaints) -> Any:
     """Uvicorn's class for HTTP/2, or None where it has none or its parser is not installed.
 
-    Its clients have ``patience`` seconds for their first word.
+    The arguments are those of `supervisor.workers.http2.hardened`.
     """
     if not http2_installed():
         return None
     from uvicorn.protocols.http.zttp_h2_impl import ZttpH2Protocol
 
-    class Http2Protocol(ZttpH2Protocol):
-        silent_since: float | None = None
-        closing_since: float | None = None
-
-        def data_received(self, data: bytes) -> None:
-            # Uvicorn counts the time of a silent client from its first word on.
-            self.silent_since = None
-            super().data_received(data)
-
-        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in the base
-            super().connection_made(transport)
-            self.silent_since = self.loop.time()
-
-        def sweep(self, now: float) -> None:
-            """Close the connection of a client that says nothing, or does not say farewell. ``now`` is loop time."""
-            if not self.transport.is_closing():
-                if self.silent_since is not None and now - self.silent_since >= patience:
-                    self.shutdown()
-            elif self.closing_since is None or has_unsent(self.transport):
-                self.closing_since = now
-            elif now - self.closing_since >= CLOSING_HANDSHAKE:
-                self.transport.abort()
-
-        def handle_request(self, event: Any) -> None:
-            super().handle_request(event)
-            # A request without a body ends with its head, of which uvicorn 0.54 takes no notice: its application
-            # would wait for the body for ever.
-            cycle = self.cycles.get(event.stream_id)
-            if cycle is not None and event.end_stream:
-                cycle.more_body = False
-                cycle.message_event.set()
-
-    return Http2Protocol
+    return hardened(ZttpH2Protocol, patience, complaints)
 
 
 def http2_installed() -> bool:
@@ -156,9 +129,14 @@ async def _no_application(_scope: Any, _receive: Any, _send: Any) -> None:
 
 
 def abandon(send: Any) -> None:
-    """Cut a response off: close the connection of the request whose ASGI ``send`` this is. Nothing is logged."""
+    """Cut a response off: close the connection of the request whose ASGI ``send`` this is. Nothing is logged.
+
+    With HTTP/2 the stream only, which others share the connection with.
+    """
     cycle = getattr(send, "__self__", None)
-    if cycle is not None:
+    if abort_stream := getattr(cycle, "abort_stream", None):
+        abort_stream()
+    elif cycle is not None:
         cycle.disconnected = True
         cycle.transport.close()
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import logging
 from typing import Any
 
 import h11
@@ -19,6 +20,7 @@ from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
 from uvicorn.server import ServerState
 
 from supervisor.workers import engine
+from supervisor.workers.complaints import Complaints
 
 WEBSOCKETS = [WebSocketsSansIOProtocol, WSProtocol]
 HANDSHAKE = (
@@ -356,8 +358,16 @@ async def test_what_is_known_of_an_h11_request_whose_body_comes() -> None:
 
 
 async def test_http2_is_uvicorns_where_it_is_installed() -> None:
-    made = engine.http2_protocol(30.0)
+    made = engine.http2_protocol(30.0, Complaints(logging.getLogger("test")))
     assert (made is not None) == engine.http2_installed()
     if made is not None:
         assert list(inspect.signature(made.handle_request).parameters) == ["self", "event"]
-        assert hasattr(made(**arguments_of(make_config())), "cycles")
+        protocol = made(**arguments_of(make_config()))
+        assert protocol.cycles == {}
+        assert protocol.conn.has_pending_send() is False
+        from uvicorn.protocols.http import zttp_h2_impl
+
+        assert callable(zttp_h2_impl.ZttpH2Protocol._close_connection)
+        assert callable(zttp_h2_impl.ZttpH2Protocol.on_stream_closed)
+        assert callable(zttp_h2_impl.RequestResponseCycle.abort_stream)
+        assert callable(zttp_h2_impl.RequestResponseCycle.send)
