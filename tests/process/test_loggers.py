@@ -57,6 +57,22 @@ def test_methods_that_raise_stop_nothing(service: StartService, method: str) -> 
     site.stop()
 
 
+@pytest.mark.parametrize("raised", ["KeyboardInterrupt", "GeneratorExit", "BaseException"])
+def test_nothing_that_a_logger_raises_ends_the_arbiter(service: StartService, raised: str) -> None:
+    """What is no `Exception` climbs further than most."""
+    site = service()
+    methods = "critical = error = warning = info = debug = exception = log = reopen_files = rage"
+    configure(site, f"def rage(self, *args, **kwargs):\n        raise {raised}\n    {methods}")
+    site.expect_error(f"cannot log .*{raised}", sure=False)
+    site.start("--workers", "1").wait_serving(1)
+    for number in (signal.SIGUSR1, signal.SIGTTIN, signal.SIGHUP):
+        site.signal(number)
+    site.wait_event("started", count=3)
+    site.wait_serving(1)
+    assert site.get("/").status == 200
+    site.stop()
+
+
 def test_a_class_that_cannot_be_used_is_one_line_and_exit_1(service: StartService) -> None:
     site = service()
     for body, says in (

@@ -65,7 +65,7 @@ class AccessLog:
                 self._logger.info(self._format, Atoms(record))
                 return
             self._lines.append(self._render(record))
-        except (Exception, SystemExit) as error:
+        except BaseException as error:
             logging.getLogger("gunicorn.error").error("the access log failed", exc_info=error)
             return
         waiting = len(self._lines)

@@ -45,7 +45,7 @@ def let_nothing_escape(logger: logging.Logger) -> None:
     def handle(record: logging.LogRecord) -> None:
         try:
             type(logger).handle(logger, record)
-        except (Exception, SystemExit):  # noqa: BLE001 - see above
+        except BaseException:  # noqa: BLE001 - see above
             _shout("a record could not be logged")
 
     setattr(logger, "handle", handle)  # noqa: B010 - of this one logger: its class is not ours to change
@@ -57,7 +57,7 @@ def let_everything_escape(logger: logging.Logger) -> None:
 
 
 def _shout(what: str) -> None:
-    with contextlib.suppress(Exception, SystemExit):
+    with contextlib.suppress(BaseException):
         os.write(2, f"{what}: {traceback.format_exc()}".encode(errors="replace"))
 
 
@@ -98,12 +98,12 @@ class Relay(logging.Logger):
                 getattr(self._to, _METHODS[level])(msg, *args, **given)
             else:
                 self._to.log(level, msg, *args, **given)
-        except (Exception, SystemExit):  # noqa: BLE001 - the logger is anybody's
+        except BaseException:  # noqa: BLE001 - the logger is anybody's
             _shout(f"logger_class {type(self._to).__qualname__} cannot log {_text(msg, args)!r}")
 
 
 def _text(msg: object, args: Any) -> str:
     try:
         return str(msg) % args if args else str(msg)
-    except Exception:  # noqa: BLE001 - what cannot be shown is shown as it is
+    except BaseException:  # noqa: BLE001 - what cannot be shown is shown as it is
         return repr((msg, args))

@@ -53,7 +53,7 @@ class Logs:
     def flush(self) -> None:
         """Write out what handlers hold."""
         for handler in all_handlers():
-            with contextlib.suppress(Exception):  # they are anybody's
+            with contextlib.suppress(BaseException):  # they are anybody's
                 handler.flush()
 
 
@@ -61,7 +61,7 @@ def reopen_files(logger: Any, error_log: logging.Logger) -> None:
     """Have a logger reopen its files; one of the user's may have another idea of it, or none."""
     try:
         getattr(logger, "reopen_files", reopen)()
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - a logger of the user's may raise anything
+    except BaseException as error:  # noqa: BLE001 - a logger of the user's may raise anything
         error_log.error("reopen_files of logger_class raised %s: %s", type(error).__name__, error, exc_info=error)
 
 
@@ -220,7 +220,7 @@ def _close_unused(handlers: list[logging.Handler]) -> None:
     used = {id(handler) for handler in all_handlers()}
     for key, handler in {id(handler): handler for handler in handlers}.items():
         if key not in used:
-            with contextlib.suppress(Exception):  # they are anybody's
+            with contextlib.suppress(BaseException):  # they are anybody's
                 handler.close()
 
 

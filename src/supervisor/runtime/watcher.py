@@ -242,7 +242,7 @@ class Notified:
             *sorted(directories),
             watch_filter=None,
             debounce=int(STEP * 1000),
-            step=50,
+            step=BLINK,
             rust_timeout=BLINK,
             yield_on_timeout=True,
             raise_interrupt=False,

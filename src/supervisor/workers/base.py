@@ -301,5 +301,5 @@ class Worker:
     def flush_logs(self) -> None:
         """Write out what logging handlers hold."""
         for handler in (*self.error_log.handlers, *self.context.access_log.handlers):
-            with contextlib.suppress(Exception):  # they are anybody's
+            with contextlib.suppress(BaseException):  # they are anybody's
                 handler.flush()
