@@ -13,7 +13,7 @@ import os
 import select
 import socket
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, TypeAlias
 
@@ -26,6 +26,9 @@ MAX_PACKET: Final = 120 * 1024
 
 MAX_TEXT: Final = 100 * 1024
 """Bytes that `as_payload` leaves of a text."""
+
+MAX_PATHS: Final = 64 * 1024
+"""Bytes that `paths_as_payloads` puts into one packet, save for the last path in it."""
 
 MAX_FDS: Final = 253
 """Descriptors that one packet can carry: ``SCM_MAX_FD`` of the kernel (unix(7))."""
@@ -62,6 +65,11 @@ class Message:
     def payload_text(self) -> str:
         """The payload as text; what is no UTF-8 shows as replacement characters."""
         return self.payload.decode("utf-8", "replace")
+
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """The absolute paths that `paths_as_payloads` has packed."""
+        return tuple(filter(os.path.isabs, os.fsdecode(self.payload).split("\0")))
 
 
 class Channel:
@@ -231,6 +239,19 @@ class Channel:
     def _forget_queue(self) -> None:
         while self._queue:
             _close_all(self._queue.popleft()[1])
+
+
+def paths_as_payloads(paths: Iterable[str]) -> Iterator[bytes]:
+    """Paths as the payloads of as few packets as they need, for `Message.paths`."""
+    payload = b""
+    for path in paths:
+        name = os.fsencode(path)[:4096]
+        if payload and len(payload) + len(name) >= MAX_PATHS:
+            yield payload
+            payload = b""
+        payload = payload + b"\0" + name if payload else name
+    if payload:
+        yield payload
 
 
 def as_payload(text: str, limit: int = MAX_TEXT) -> bytes:

@@ -19,12 +19,12 @@ from supervisor.hooks import run_hook
 from supervisor.logs.setup import Logs
 from supervisor.protocols import WorkerContext, WorkerLike
 from supervisor.runtime import titles
-from supervisor.runtime.channel import Channel, Message, as_payload
+from supervisor.runtime.channel import Channel, Message, as_payload, paths_as_payloads
 from supervisor.runtime.heartbeat import HeartbeatFile
 from supervisor.runtime.linux import set_parent_death_signal
 from supervisor.runtime.scoreboard import Scoreboard
 from supervisor.runtime.server import ServerView, Travelled
-from supervisor.runtime.watching import pieces
+from supervisor.runtime.signals import take_no_notice
 
 DUMP_SIGNAL: int = signal.SIGRTMAX - 1
 """Has the Python stacks written by a C handler, for a worker that is stuck where Python code cannot run."""
@@ -81,7 +81,7 @@ class Link:
         self._channel.send("draining")
 
     def say_imported(self, files: Iterable[str]) -> None:
-        for piece in pieces(files):
+        for piece in paths_as_payloads(files):
             self._channel.send("imported", payload=piece)
 
 
@@ -180,7 +180,7 @@ def _reset_signals() -> None:
     """Default dispositions, so that a worker that has not started its event loop ends at once when told to."""
     for number in (signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGWINCH, signal.SIGUSR1, signal.SIGUSR2):
         # Meant for the arbiter; sent to the whole process group by a terminal, they must not end a worker.
-        signal.signal(number, _take_no_notice)
+        signal.signal(number, take_no_notice)
     for number in (signal.SIGTERM, signal.SIGABRT):
         signal.signal(number, signal.SIG_DFL)
     for number in (signal.SIGINT, signal.SIGQUIT):
@@ -188,10 +188,6 @@ def _reset_signals() -> None:
         signal.signal(number, _leave_at_once)
     # The loader has held signals back since before the fork: what has come since is acted on now.
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
-
-
-def _take_no_notice(_signum: int, _frame: object) -> None:
-    """A signal that a worker leaves to the arbiter."""
 
 
 def _leave_at_once(_signum: int, _frame: object) -> None:

@@ -26,7 +26,7 @@ from supervisor.config.table.server import DEFAULT_WORKER
 from supervisor.imported import Imported
 from supervisor.logs.setup import Logs
 from supervisor.runtime import janitor, nesting, pidfile, privileges, sources, titles
-from supervisor.runtime.channel import JSON, Channel, Message, as_payload
+from supervisor.runtime.channel import JSON, Channel, Message, as_payload, paths_as_payloads
 from supervisor.runtime.child import Inheritance, become_worker
 from supervisor.runtime.environment import Environment
 from supervisor.runtime.hazards import Snapshot, compare
@@ -35,9 +35,8 @@ from supervisor.runtime.linux import clear_parent_death_signal, set_parent_death
 from supervisor.runtime.offspring import Offspring
 from supervisor.runtime.scoreboard import Scoreboard
 from supervisor.runtime.service_manager import forget
-from supervisor.runtime.signals import HANDLED
+from supervisor.runtime.signals import HANDLED, take_no_notice
 from supervisor.runtime.system import Plan
-from supervisor.runtime.watching import pieces
 
 IGNORED_SIGNALS = tuple(number for number in HANDLED if number != signal.SIGCHLD)
 """A terminal or a service manager sends these to every process; what they mean is the arbiter's to decide."""
@@ -88,8 +87,7 @@ class Loader:
         # What is the arbiter's stays shared with it: a collection would copy it, and frees nothing of it here.
         gc.freeze()
         for number in IGNORED_SIGNALS:
-            # A handler, not SIG_IGN: what is ignored would stay ignored in programs that the application starts.
-            signal.signal(number, _take_no_notice)
+            signal.signal(number, take_no_notice)
         self._die_with_the_arbiter()
         # In C: an import may hang where no Python code can run.
         faulthandler.enable(file=self._page.dump_fd())
@@ -100,7 +98,7 @@ class Loader:
             hazards = self._load()
         except BaseException as error:  # noqa: BLE001 - the application may raise anything, SystemExit included
             if self._settings.reload:
-                for piece in pieces(Imported().news(error)):
+                for piece in paths_as_payloads(Imported().news(error)):
                     self._channel.send("imported", payload=piece)
             summary, detail, exit_code = explain(error)
             self._channel.send(
@@ -252,10 +250,6 @@ def from_the_loader_on(dump: str) -> str:
             lines.append(line)
         below = below or ours.match(line) is not None
     return "\n".join(lines)
-
-
-def _take_no_notice(_signum: int, _frame: object) -> None:
-    """A signal that the loader leaves to the arbiter."""
 
 
 def _report(fd: int, line: str) -> None:

@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import NoReturn
 
 from supervisor.core.events import (
     BootFailed,
@@ -28,6 +27,7 @@ from supervisor.runtime import janitor, privileges
 from supervisor.runtime.channel import Channel, ChannelError, Message
 from supervisor.runtime.child import DUMP_SIGNAL
 from supervisor.runtime.children import Children, has_children, is_child
+from supervisor.runtime.forking import Forks
 from supervisor.runtime.heartbeat import HeartbeatFile
 from supervisor.runtime.linux import have_subreaper, set_child_subreaper
 from supervisor.runtime.loader import Loader, from_the_loader_on
@@ -46,7 +46,7 @@ from supervisor.runtime.system import (
     StrangerReaped,
     Succession,
 )
-from supervisor.runtime.watching import WatcherProcess, Watching, names
+from supervisor.runtime.watching import WatcherProcess, Watching
 from supervisor.runtime.wiring import Wiring
 
 LAST_REAP = 0.25
@@ -95,6 +95,7 @@ class PosixSystem:
     _sources: dict[int, bytes] = field(default_factory=dict)
     _scoreboard: Scoreboard = field(default_factory=Scoreboard)
     _wiring: Wiring = field(init=False)
+    _forks: Forks = field(init=False)
     _relatives: Relatives = field(init=False)
     watchers: Watching = field(init=False)
     _was_subreaper: bool = field(init=False)
@@ -103,9 +104,9 @@ class PosixSystem:
         self._was_subreaper = have_subreaper()
         set_child_subreaper()
         self._wiring = Wiring(self.signals.fileno())
-        arguments = self._wiring, self.signals, self.children
-        self._relatives = Relatives(*arguments, logs=self.logs, let_go=self._close_everything_in_child)
-        self.watchers = Watching(*arguments, logs=self.logs, let_go=self._close_everything_in_child)
+        self._forks = Forks(self.signals, self.children, self.logs, self._close_everything_in_child)
+        self._relatives = Relatives(self._wiring, self._forks)
+        self.watchers = Watching(self._wiring, self._forks)
 
     def now(self) -> float:
         return time.monotonic()
@@ -152,7 +153,7 @@ class PosixSystem:
             case "load_failed":
                 return [LoaderFailed(generation, _failure(message))]
             case "imported":
-                return [FilesImported(names(message))]
+                return [FilesImported(message.paths)]
             case "forked":
                 return self._claim(message.integer("worker"), message.integer("pid"))
             case "fork_failed" if (worker := message.integer("worker")) in self._workers:
@@ -188,7 +189,7 @@ class PosixSystem:
                 case "draining":
                     happened.append(Draining(worker.number))
                 case "imported":
-                    happened.append(FilesImported(names(message)))
+                    happened.append(FilesImported(message.paths))
         self._wiring.watch(worker.channel)
         return happened
 
@@ -231,58 +232,31 @@ class PosixSystem:
     def start_loader(self, generation: int, plan: Plan) -> None:
         self._forget_sources(generation)
         page = HeartbeatFile.create(self.heartbeat_directory)
-        line = ours, theirs = Channel.pair()
-        logs = self.logs()
-        logs.flush()
-        arbiter_pid = os.getpid()
-        try:
-            with self.signals.held():
-                pid = os.fork()
-                if pid == 0:
-                    self._be_a_loader(generation, plan, line=line, page=page, logs=logs, arbiter_pid=arbiter_pid)
-        except OSError:
-            for held in (page, *line):
-                held.close()
-            raise
-        theirs.close()
-        loader = LoaderProcess(generation, plan, pid, ours, page)
-        self._loaders[generation] = loader
-        self.children.expect(pid)
-        self._wiring.connect(loader)
-        if privileges.change(plan.settings):
-            with suppress(OSError):  # it is wanted only if this process is killed
-                let_go = self._close_everything_in_child
-                self.children.expect(janitor.start(plan, loader=pid, signals=self.signals, let_go=let_go))
+        arbiter_pid, known, logs = os.getpid(), self._sources.get(generation, b""), self.logs()
 
-    def _be_a_loader(
-        self,
-        generation: int,
-        plan: Plan,
-        *,
-        line: tuple[Channel, Channel],
-        page: HeartbeatFile,
-        logs: Logs,
-        arbiter_pid: int,
-    ) -> NoReturn:
-        ours, theirs = line
-        try:
-            self.signals.reset_in_child()
-            ours.close()
-            self._close_everything_in_child()
+        def live(line: Channel) -> None:
             Loader(
                 generation=generation,
                 plan=plan,
-                channel=theirs,
+                channel=line,
                 page=page,
-                known=self._sources.get(generation, b""),
+                known=known,
                 scoreboard=self._scoreboard,
                 logs=logs,
                 arbiter_pid=arbiter_pid,
             ).run()
-        except BaseException as error:  # noqa: BLE001 - nothing may climb up into the arbiter's frames of this copy
-            logs.error.critical("the loader failed: %s", error, exc_info=error)
-        finally:
-            os._exit(3)
+
+        try:
+            loader = LoaderProcess(generation, plan, *self._forks.fork("loader", live), page)
+        except OSError:
+            page.close()
+            raise
+        self._loaders[generation] = loader
+        self._wiring.connect(loader)
+        if privileges.change(plan.settings):
+            with suppress(OSError):  # it is wanted only if this process is killed
+                let_go = self._close_everything_in_child
+                self.children.expect(janitor.start(plan, loader=loader.pid, signals=self.signals, let_go=let_go))
 
     def _forget_sources(self, starting: int) -> None:
         """A generation may be loaded again for as long as it has workers."""

@@ -11,13 +11,11 @@ from typing import NoReturn
 
 from supervisor.core.events import Failure
 from supervisor.core.status import describe
-from supervisor.logs.setup import Logs
 from supervisor.runtime.channel import Channel, Message
-from supervisor.runtime.children import Children
+from supervisor.runtime.forking import Forks
 from supervisor.runtime.handover import Handover, pass_on
 from supervisor.runtime.rehearsal import rehearse
 from supervisor.runtime.service_manager import for_successor
-from supervisor.runtime.signals import SignalWakeup
 from supervisor.runtime.system import (
     Occurrence,
     PredecessorGone,
@@ -47,25 +45,11 @@ class Rehearsal:
 
 
 class Relatives:
-    """Starts them, hears of them, and lets them go. See `supervisor.runtime.system.System` for what each call means.
+    """Starts them, hears of them, and lets them go. See `supervisor.runtime.system.System` for what each call means."""
 
-    ``let_go`` closes, in a freshly forked child, what the arbiter holds.
-    """
-
-    def __init__(
-        self,
-        wiring: Wiring,
-        signals: SignalWakeup,
-        children: Children,
-        *,
-        logs: Callable[[], Logs],
-        let_go: Callable[[], None],
-    ) -> None:
+    def __init__(self, wiring: Wiring, forks: Forks) -> None:
         self._wiring = wiring
-        self._signals = signals
-        self._children = children
-        self._logs = logs
-        self._let_go = let_go
+        self._forks = forks
         self._successor: OtherArbiter | None = None
         self._predecessor: OtherArbiter | None = None
         self._rehearsal: Rehearsal | None = None
@@ -89,22 +73,9 @@ class Relatives:
 
     def rehearse(self, act: Callable[[], bytes]) -> int:
         self.stop_rehearsal()
-        ours, theirs = Channel.pair()
-        with self._signals.held():
-            pid = os.fork()
-            if pid == 0:
-                try:
-                    self._signals.reset_in_child()
-                    ours.close()
-                    self._let_go()
-                    rehearse(act, theirs)
-                finally:
-                    os._exit(1)
-        theirs.close()
-        self._rehearsal = Rehearsal(pid, ours)
-        self._children.expect(pid)
+        self._rehearsal = Rehearsal(*self._forks.fork("rehearsal", lambda line: rehearse(act, line)))
         self._wiring.connect(self._rehearsal)
-        return pid
+        return self._rehearsal.pid
 
     def stop_rehearsal(self) -> None:
         if self._rehearsal is not None:
@@ -134,34 +105,16 @@ class Relatives:
     # Arbiters before and after this one
 
     def start_successor(self, succession: Succession) -> int:
-        ours, theirs = Channel.pair()
-        with self._signals.held():
-            pid = os.fork()
-            if pid == 0:
-                self._become_successor(succession, theirs)
-        theirs.close()
-        self._successor = OtherArbiter(pid, ours)
-        self._children.expect(pid)
-        self._wiring.connect(self._successor)
-        return pid
 
-    def _become_successor(self, succession: Succession, line: Channel) -> NoReturn:
-        """Replace the program. What is not passed on closes by itself."""
-        try:
-            self._signals.reset_in_child()
-            succession.before_exec()
-            sockets = {listener.bind: listener.fileno() for listener in succession.listeners}
-            handover = Handover(os.getppid(), line.fileno(), sockets)
-            pass_on(handover)
-            os.chdir(succession.directory)
-            environ = for_successor(succession.environ, arbiter=os.getppid(), successor=os.getpid())
-            os.execvpe(succession.command[0], list(succession.command), handover.environ(environ))
-        except BaseException as error:  # noqa: BLE001 - nothing may climb up into the arbiter's frames of this copy
-            trace = None if isinstance(error, OSError) else error  # a directory or a program that is gone says it all
-            self._logs().error.critical("the new arbiter cannot be started: %s", error, exc_info=trace)
-        finally:
-            self._logs().flush()
-            os._exit(1)
+        def live(line: Channel) -> None:
+            try:
+                _become_the_arbiter(succession, line)
+            except OSError as error:  # a directory or a program that is gone: the line says it all
+                self._forks.logs().error.critical("the new arbiter cannot be started: %s", error)
+
+        self._successor = OtherArbiter(*self._forks.fork("new arbiter", live, lets_go=False))
+        self._wiring.connect(self._successor)
+        return self._successor.pid
 
     def signal_successor(self, signum: signal.Signals) -> None:
         if self._successor is not None:
@@ -188,6 +141,17 @@ class Relatives:
         if other.channel.at_eof:
             self._wiring.hang_up(other.channel)
         return happened
+
+
+def _become_the_arbiter(succession: Succession, line: Channel) -> NoReturn:
+    """Replace the program. What is not passed on closes by itself."""
+    succession.before_exec()
+    sockets = {listener.bind: listener.fileno() for listener in succession.listeners}
+    handover = Handover(os.getppid(), line.fileno(), sockets)
+    pass_on(handover)
+    os.chdir(succession.directory)
+    environ = for_successor(succession.environ, arbiter=os.getppid(), successor=os.getpid())
+    os.execvpe(succession.command[0], list(succession.command), handover.environ(environ))
 
 
 def _kept(message: Message) -> frozenset[str] | None:

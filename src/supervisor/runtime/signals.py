@@ -25,6 +25,10 @@ HANDLED: Final = (
 """What an arbiter acts on."""
 
 
+def take_no_notice(_signum: int, _frame: object) -> None:
+    """The handler of a signal that a child leaves to the arbiter. SIG_IGN would be inherited through exec."""
+
+
 def heed_before_start() -> None:
     """Until an arbiter takes the signals: a stop ends the process at once, with 0, and the others find nothing to do.
 

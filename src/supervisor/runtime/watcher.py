@@ -21,7 +21,7 @@ from supervisor.runtime import privileges, titles
 from supervisor.runtime.channel import Channel
 from supervisor.runtime.linux import set_parent_death_signal
 from supervisor.runtime.service_manager import forget
-from supervisor.runtime.signals import HANDLED
+from supervisor.runtime.signals import HANDLED, take_no_notice
 from supervisor.runtime.watched import CODE, Look, Watch, changes, is_half_done, latest, look, open_places
 
 POLL: Final = 1.0
@@ -69,7 +69,7 @@ class Watcher:
         """Watch until the arbiter is gone. Never returns."""
         for number in HANDLED:
             # Meant for the arbiter, whom a terminal and a service manager send them to together with this process.
-            signal.signal(number, signal.SIG_DFL if number == signal.SIGCHLD else _take_no_notice)
+            signal.signal(number, signal.SIG_DFL if number == signal.SIGCHLD else take_no_notice)
         privileges.drop(self._watch)
         set_parent_death_signal(signal.SIGKILL)
         if os.getppid() != self._arbiter_pid:
@@ -104,7 +104,7 @@ class Watcher:
         """Take what the arbiter says: files that workers have imported, and whether others matter."""
         for message in self._channel.receive():
             if message.kind == "imported":
-                for name in os.fsdecode(message.payload).split("\0"):
+                for name in message.paths:
                     if name not in self._imported:
                         self._imported[name] = None
                         self._note(name, seen)
@@ -266,7 +266,3 @@ def forget_bytecode(name: str) -> None:
     if name.endswith(tuple(importlib.machinery.SOURCE_SUFFIXES)):
         with contextlib.suppress(OSError, NotImplementedError):
             os.unlink(importlib.util.cache_from_source(name))
-
-
-def _take_no_notice(_signum: int, _frame: object) -> None:
-    """A signal that the watcher leaves to the arbiter."""

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from supervisor.logs.setup import Logs
-from supervisor.runtime.channel import Channel, Message
-from supervisor.runtime.children import Children
-from supervisor.runtime.signals import SignalWakeup
+from supervisor.runtime.channel import Channel, Message, paths_as_payloads
+from supervisor.runtime.forking import Forks
 from supervisor.runtime.system import FilesChanged, Occurrence, WatcherExited, WatcherSaid
 from supervisor.runtime.watched import Watch
 from supervisor.runtime.wiring import Wiring
-
-PIECE = 64 * 1024
-"""Bytes of names in one message."""
 
 
 @dataclass(slots=True)
@@ -28,22 +23,11 @@ class WatcherProcess:
 
 
 class Watching:
-    """`supervisor.runtime.system.Watchers` with a process. The arguments are those of `Relatives`."""
+    """`supervisor.runtime.system.Watchers` with a process."""
 
-    def __init__(
-        self,
-        wiring: Wiring,
-        signals: SignalWakeup,
-        children: Children,
-        *,
-        logs: Callable[[], Logs],
-        let_go: Callable[[], None],
-    ) -> None:
+    def __init__(self, wiring: Wiring, forks: Forks) -> None:
         self._wiring = wiring
-        self._signals = signals
-        self._children = children
-        self._logs = logs
-        self._let_go = let_go
+        self._forks = forks
         self._process: WatcherProcess | None = None
 
     def channels(self) -> Iterator[Channel]:
@@ -53,32 +37,14 @@ class Watching:
 
     def start(self, watch: Watch, *, proc_name: str, since: float) -> None:
         self.stop()
-        ours, theirs = Channel.pair()
         arbiter_pid = os.getpid()
-        self._logs().flush()
-        try:
-            with self._signals.held():
-                pid = os.fork()
-                if pid == 0:
-                    try:
-                        self._signals.reset_in_child()
-                        ours.close()
-                        self._let_go()
-                        from supervisor.runtime.watcher import Watcher
 
-                        Watcher(watch, theirs, proc_name=proc_name, arbiter_pid=arbiter_pid, since=since).run()
-                    except BaseException as error:  # noqa: BLE001 - nothing may climb up into the arbiter's frames
-                        self._logs().error.error("the watcher failed: %s", error, exc_info=error)
-                        self._logs().flush()
-                    finally:
-                        os._exit(1)
-        except OSError:
-            ours.close()
-            theirs.close()
-            raise
-        theirs.close()
-        self._process = WatcherProcess(pid, ours)
-        self._children.expect(pid)
+        def live(line: Channel) -> None:
+            from supervisor.runtime.watcher import Watcher
+
+            Watcher(watch, line, proc_name=proc_name, arbiter_pid=arbiter_pid, since=since).run()
+
+        self._process = WatcherProcess(*self._forks.fork("watcher", live))
         self._wiring.connect(self._process)
 
     def stop(self) -> None:
@@ -89,7 +55,7 @@ class Watching:
 
     def tell_imported(self, files: Iterable[str]) -> None:
         if self._process is not None:
-            for piece in pieces(files):
+            for piece in paths_as_payloads(files):
                 self._process.channel.send("imported", payload=piece)
             self._wiring.watch(self._process.channel)
 
@@ -113,24 +79,6 @@ class Watching:
         self._wiring.hang_up(process.channel)
         self._process = None
         return [*happened, WatcherExited(status)]
-
-
-def pieces(files: Iterable[str]) -> Iterator[bytes]:
-    """The names in packets that a channel takes."""
-    piece = b""
-    for file in files:
-        name = os.fsencode(file)[:4096]
-        if piece and len(piece) + len(name) >= PIECE:
-            yield piece
-            piece = b""
-        piece = piece + b"\0" + name if piece else name
-    if piece:
-        yield piece
-
-
-def names(message: Message) -> tuple[str, ...]:
-    """The files of a message with `pieces`."""
-    return tuple(filter(os.path.isabs, os.fsdecode(message.payload).split("\0")))
 
 
 def _understood(message: Message) -> Iterator[Occurrence]:
