@@ -31,7 +31,7 @@ def test_what_would_start(tmp_path: Path) -> None:
     )
     done = check(tmp_path, "shop:app", "--chdir", "code", "-e", "NAME=a", "--dirty-threads", "4")
     assert (done.returncode, done.stderr) == (0, "")
-    assert "\n  dirty_threads = 4 (command line --dirty-threads) has no meaning for ASGI: " in done.stdout
+    assert "\n  dirty_threads = 4 (command line --dirty-threads) has no effect: " in done.stdout
     assert done.stdout.endswith("It would start: 1 warning.\n")
     assert "hello" not in done.stdout
 

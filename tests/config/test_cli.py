@@ -14,7 +14,6 @@ import trustme
 
 from supervisor import cli
 from supervisor.config import flags
-from supervisor.config.schema import Standing
 from supervisor.config.settings import TABLE
 from supervisor.errors import BootError, ConfigError, UsageError
 
@@ -151,7 +150,7 @@ def test_version_and_help(arbiters: list[Any], capsys: pytest.CaptureFixture[str
         r"Logging:.*Accepted, Without Effect:.*--dirty-threads.*docs/reference/settings\.md", text, re.DOTALL
     )
     idle = text[text.index("Accepted, Without Effect:") :]
-    without = [setting for setting in TABLE.values() if setting.effect.standing is not Standing.WORKS]
+    without = [setting for setting in TABLE.values() if setting.no_effect]
     assert {setting.long_flag for setting in without if setting.flags} <= set(re.findall(r"--[\w-]+", idle))
     assert not re.search(r"has no (effect yet|meaning)", " ".join(text[: -len(idle)].split()))
     assert re.search(r"--backlog INT [^[]+\[default: 2048\]", " ".join(text.split()))
@@ -178,7 +177,7 @@ def test_print_config_imports_nothing(arbiters: list[Any], start: Start, capsys:
     start.write("shop/main.py", "")
     assert cli.main(["--print-config", "shop.main:app", "--dirty-threads", "4"]) == 0
     err = capsys.readouterr().err
-    assert err.startswith("Warning: dirty_threads = 4 (command line --dirty-threads) has no meaning for ASGI: ")
+    assert err.startswith("Warning: dirty_threads = 4 (command line --dirty-threads) has no effect: ")
     assert cli.main(["--print-config", "shop.mein:app"]) == 1
     assert "Error: The application shop.mein:app cannot be found: there is no module shop.mein." in (
         capsys.readouterr().err

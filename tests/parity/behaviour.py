@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from supervisor.config.schema import Standing
 from supervisor.config.settings import TABLE
 
 SAID = "parity/test_no_effect.py::test_it_is_said_once"
@@ -112,5 +111,4 @@ TESTS = {
 
 def shown_by(name: str) -> str:
     """The test, or an empty string where none is named, which `tests.parity` takes for a failure."""
-    works = TABLE[name].effect.standing is Standing.WORKS
-    return TESTS.get(name, "") if works else SAID
+    return SAID if TABLE[name].no_effect else TESTS.get(name, "")

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Collection, Iterator
 
 from supervisor.config import addresses, identity, spoken
-from supervisor.config.schema import Invalid, Standing
+from supervisor.config.schema import Invalid
 from supervisor.config.settings import Settings
 from supervisor.config.validators import shown, unmatched
 from supervisor.config.worker_class import validate_name
@@ -33,11 +33,8 @@ def problems(settings: Settings, invalid: Collection[str] = ()) -> Iterator[Prob
 def warnings(settings: Settings) -> Iterator[str]:
     """What is to be said once at the start, a sentence each."""
     for name, value in settings.settings.items():
-        effect = value.declaration.effect
-        if effect.standing is Standing.WORKS or value.is_default():
-            continue
-        without = "has no effect yet" if effect.standing is Standing.LATER else "has no meaning for ASGI"
-        yield f"{name} = {shown(value.value)} ({value.source}) {without}: {effect.reason}."
+        if value.declaration.no_effect and not value.is_default():
+            yield f"{name} = {shown(value.value)} ({value.source}) has no effect: {value.declaration.no_effect}."
     yield from identity.warnings(settings)
     if settings.daemon and settings.errorlog in (None, "-") and not settings.enable_stdio_inheritance:
         yield f"daemon ({settings.source('daemon')}) has no standard error, where errorlog leads: name a file."

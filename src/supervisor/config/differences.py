@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from supervisor.compat.standin import MODULES
-from supervisor.config.schema import Standing
 from supervisor.config.settings import TABLE
 
 OWN = frozenset(
@@ -54,9 +53,8 @@ class Difference:
 
 def difference(name: str) -> Difference:
     """What to say of a setting of gunicorn's."""
-    effect = TABLE[name].effect
-    if effect.standing is not Standing.WORKS:
-        return Difference(Verdict.REFUSED if name in _REFUSED else Verdict.NO_EFFECT, effect.reason)
+    if reason := TABLE[name].no_effect:
+        return Difference(Verdict.REFUSED if name in _REFUSED else Verdict.NO_EFFECT, reason)
     return _WRITTEN[name]
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from supervisor.config.schema import Kind, Setting, Standing
+from supervisor.config.schema import Kind, Setting
 from supervisor.config.settings import TABLE
 from supervisor.errors import UsageError
 
@@ -199,8 +199,8 @@ def _plain(value: Any) -> Any:
 
 
 def _help(setting: Setting) -> str:
-    if setting.effect.standing is not Standing.WORKS:
-        return f"{setting.doc} ({setting.effect.standing})"
+    if setting.no_effect:
+        return f"{setting.doc} (accepted; has no effect)"
     default = _default(setting)
     return f"{setting.doc} [default: {default}]" if default and len(default) <= _SHORT else setting.doc
 
@@ -219,4 +219,4 @@ def _default(setting: Setting) -> str:
 def _heading(setting: Setting | None) -> str:
     if setting is None:
         return "General"
-    return setting.group if setting.effect.standing is Standing.WORKS else _IDLE
+    return _IDLE if setting.no_effect else setting.group

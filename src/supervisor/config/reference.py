@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 
-from supervisor.config.schema import Kind, Setting, Standing
+from supervisor.config.schema import Kind, Setting
 from supervisor.config.settings import TABLE
 
 _HEAD = """\
@@ -40,8 +40,8 @@ def _sections() -> Iterator[str]:
 
 
 def _facts(setting: Setting) -> Iterator[tuple[str, str]]:
-    if setting.effect.standing is not Standing.WORKS:
-        yield "**Effect**", f"{setting.effect.standing}: {setting.effect.reason}"
+    if setting.no_effect:
+        yield "**Effect**", f"none; accepted: {setting.no_effect}"
     if setting.flags:
         yield "Flags", ", ".join(f"`{flag}`" for flag in setting.flags) + _operand(setting)
     if setting.variable:

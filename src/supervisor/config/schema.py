@@ -34,35 +34,6 @@ class Applies(StrEnum):
     RESTART = "restart"
 
 
-class Standing(StrEnum):
-    """Whether a setting does anything."""
-
-    WORKS = "works"
-    LATER = "declared; has no effect yet"
-    MEANINGLESS = "accepted; has no meaning for ASGI"
-
-
-@dataclass(frozen=True, slots=True)
-class Effect:
-    """Whether a setting does anything in this release and, if not, why (a clause, without a full stop)."""
-
-    standing: Standing
-    reason: str = ""
-
-
-WORKS = Effect(Standing.WORKS)
-
-
-def later(reason: str) -> Effect:
-    """A setting whose behaviour is still to come."""
-    return Effect(Standing.LATER, reason)
-
-
-def meaningless(reason: str) -> Effect:
-    """A setting that exists so that a gunicorn configuration is accepted as it is."""
-    return Effect(Standing.MEANINGLESS, reason)
-
-
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What defaults may depend on: the environment and the working directory at the start."""
@@ -79,7 +50,8 @@ class Setting:
     valid value already; ``derive`` finds the default where it depends on the surroundings, and returns the raw
     value with its source, or None to fall back on ``default``. ``unset`` is how gunicorn prints the default where
     ours is None. The flag of a ``repeatable`` setting may be given several times. ``parameters`` are what a
-    callable is called with.
+    callable is called with. ``no_effect`` is why a setting that is there so that a gunicorn configuration is accepted
+    as it is does nothing (a clause, without a full stop); empty for all others.
     """
 
     name: str
@@ -100,7 +72,7 @@ class Setting:
     environment: tuple[str, ...] = ()
     default_text: str = ""
     applies: Applies = Applies.NEW_WORKERS
-    effect: Effect = WORKS
+    no_effect: str = ""
     unset: str = ""
 
     @property

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from supervisor.config.hooks import post_request
-from supervisor.config.schema import Applies, meaningless
+from supervisor.config.schema import Applies
 from supervisor.config.table.build import callback, integer, strings
 
 HOOKS = "Server Hooks"
 DIRTY = "Dirty Arbiters"
 DIRTY_HOOKS = "Dirty Arbiter Hooks"
 
-_DIRTY = meaningless("there is no pool of dirty workers; run long work in a task queue")
+_DIRTY = "there is no pool of dirty workers; run long work in a task queue"
 _NEW = Applies.NEW_WORKERS
 
 SETTINGS = (
@@ -89,20 +89,25 @@ SETTINGS = (
         unset="NewSSLContext",
         applies=_NEW,
     ),
-    strings("dirty_apps", DIRTY, "Applications of the pool.", [], "--dirty-app", metavar="STRING", effect=_DIRTY),
-    integer("dirty_workers", DIRTY, "Processes of the pool.", 0, "--dirty-workers", effect=_DIRTY),
-    integer("dirty_timeout", DIRTY, "Seconds that a task may take.", 300, "--dirty-timeout", effect=_DIRTY),
-    integer("dirty_threads", DIRTY, "Threads of a process of the pool.", 1, "--dirty-threads", effect=_DIRTY),
+    strings("dirty_apps", DIRTY, "Applications of the pool.", [], "--dirty-app", metavar="STRING", no_effect=_DIRTY),
+    integer("dirty_workers", DIRTY, "Processes of the pool.", 0, "--dirty-workers", no_effect=_DIRTY),
+    integer("dirty_timeout", DIRTY, "Seconds that a task may take.", 300, "--dirty-timeout", no_effect=_DIRTY),
+    integer("dirty_threads", DIRTY, "Threads of a process of the pool.", 1, "--dirty-threads", no_effect=_DIRTY),
     integer(
         "dirty_graceful_timeout",
         DIRTY,
         "Seconds that the pool has to finish.",
         30,
         "--dirty-graceful-timeout",
-        effect=_DIRTY,
+        no_effect=_DIRTY,
     ),
     callback(
-        "on_dirty_starting", DIRTY_HOOKS, "Before the pool starts.", "arbiter", unset="OnDirtyStarting", effect=_DIRTY
+        "on_dirty_starting",
+        DIRTY_HOOKS,
+        "Before the pool starts.",
+        "arbiter",
+        unset="OnDirtyStarting",
+        no_effect=_DIRTY,
     ),
     callback(
         "dirty_post_fork",
@@ -111,7 +116,7 @@ SETTINGS = (
         "arbiter",
         "worker",
         unset="DirtyPostFork",
-        effect=_DIRTY,
+        no_effect=_DIRTY,
     ),
     callback(
         "dirty_worker_init",
@@ -119,7 +124,7 @@ SETTINGS = (
         "After a process of the pool has loaded its applications.",
         "worker",
         unset="DirtyWorkerInit",
-        effect=_DIRTY,
+        no_effect=_DIRTY,
     ),
     callback(
         "dirty_worker_exit",
@@ -128,6 +133,6 @@ SETTINGS = (
         "arbiter",
         "worker",
         unset="DirtyWorkerExit",
-        effect=_DIRTY,
+        no_effect=_DIRTY,
     ),
 )

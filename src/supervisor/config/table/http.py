@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from supervisor.config import validators
-from supervisor.config.schema import Kind, Setting, meaningless
+from supervisor.config.schema import Kind, Setting
 from supervisor.config.table.build import choice, integer, string, strings, switch, words
 
 TLS = "SSL"
@@ -12,9 +12,9 @@ MECHANICS = "Server Mechanics"
 WORKERS = "Worker Processes"
 HTTP2 = "HTTP/2"
 
-_HTTP2 = meaningless("uvicorn's HTTP/2 takes the values that its parser has")
-_UWSGI = meaningless("the uwsgi protocol is not spoken")
-_PASTE = meaningless("PasteDeploy files are not read, and one that is named is refused")
+_HTTP2 = "uvicorn's HTTP/2 takes the values that its parser has"
+_UWSGI = "the uwsgi protocol is not spoken"
+_PASTE = "PasteDeploy files are not read, and one that is named is refused"
 
 _PROXY_SPELLINGS = {True: "auto", False: "off", "true": "auto", "1": "auto", "false": "off", "0": "off", "none": "off"}
 
@@ -38,7 +38,7 @@ SETTINGS = (
         flags=("--ssl-version",),
         metavar="VERSION",
         default_text="negotiated",
-        effect=meaningless("the best version is negotiated; the ssl_context hook sets the least one"),
+        no_effect="the best version is negotiated; the ssl_context hook sets the least one",
     ),
     integer(
         "cert_reqs",
@@ -62,14 +62,14 @@ SETTINGS = (
         "Treat a TLS connection without a proper end as ended.",
         "--suppress-ragged-eofs",
         default=True,
-        effect=meaningless("the event loop speaks TLS and decides on the end of a connection"),
+        no_effect="the event loop speaks TLS and decides on the end of a connection",
     ),
     switch(
         "do_handshake_on_connect",
         TLS,
         "Shake hands when a connection is accepted.",
         "--do-handshake-on-connect",
-        effect=meaningless("the event loop shakes hands without blocking"),
+        no_effect="the event loop shakes hands without blocking",
     ),
     string("ciphers", TLS, "The ciphers, in OpenSSL's format.", None, "--ciphers", metavar="CIPHERS"),
     integer(
@@ -146,7 +146,7 @@ SETTINGS = (
         ["127.0.0.1", "::1"],
         "--uwsgi-allow-from",
         validate=validators.networks,
-        effect=_UWSGI,
+        no_effect=_UWSGI,
     ),
     string(
         "tmp_upload_dir",
@@ -154,10 +154,16 @@ SETTINGS = (
         "The directory for the bodies of requests.",
         None,
         metavar="DIR",
-        effect=meaningless("an ASGI application receives the body as it comes"),
+        no_effect="an ASGI application receives the body as it comes",
     ),
     string(
-        "paste", MECHANICS, "A PasteDeploy file that makes the application.", None, "--paste", "--paster", effect=_PASTE
+        "paste",
+        MECHANICS,
+        "A PasteDeploy file that makes the application.",
+        None,
+        "--paste",
+        "--paster",
+        no_effect=_PASTE,
     ),
     strings(
         "raw_paste_global_conf",
@@ -166,42 +172,42 @@ SETTINGS = (
         [],
         "--paste-global",
         metavar="CONF",
-        effect=_PASTE,
+        no_effect=_PASTE,
     ),
     switch(
         "permit_obsolete_folding",
         MECHANICS,
         "Accept folded headers.",
         "--permit-obsolete-folding",
-        effect=meaningless("the parser has no such leniency, and folded lines are answered with 400"),
+        no_effect="the parser has no such leniency, and folded lines are answered with 400",
     ),
     switch(
         "strip_header_spaces",
         MECHANICS,
         "Accept spaces before the colon of a header.",
         "--strip-header-spaces",
-        effect=meaningless("the parser has no such leniency, and such headers are answered with 400"),
+        no_effect="the parser has no such leniency, and such headers are answered with 400",
     ),
     switch(
         "permit_unconventional_http_method",
         MECHANICS,
         "Accept unusual request methods.",
         "--permit-unconventional-http-method",
-        effect=meaningless("the parser knows a list of methods, and others are answered with 400"),
+        no_effect="the parser knows a list of methods, and others are answered with 400",
     ),
     switch(
         "permit_unconventional_http_version",
         MECHANICS,
         "Accept unusual versions of HTTP.",
         "--permit-unconventional-http-version",
-        effect=meaningless("HTTP/1.0 and HTTP/1.1 are spoken, and other versions are refused"),
+        no_effect="HTTP/1.0 and HTTP/1.1 are spoken, and other versions are refused",
     ),
     switch(
         "casefold_http_method",
         MECHANICS,
         "Turn request methods into upper case.",
         "--casefold-http-method",
-        effect=meaningless("the parser knows a list of methods, in upper case, and others are answered with 400"),
+        no_effect="the parser knows a list of methods, in upper case, and others are answered with 400",
     ),
     choice(
         "http_parser",
@@ -210,7 +216,7 @@ SETTINGS = (
         "auto",
         "--http-parser",
         choices=("auto", "fast", "python"),
-        effect=meaningless("the worker class decides: UvicornWorker takes httptools, UvicornH11Worker takes h11"),
+        no_effect="the worker class decides: UvicornWorker takes httptools, UvicornH11Worker takes h11",
     ),
     words(
         "http_protocols",
@@ -236,7 +242,7 @@ SETTINGS = (
             empty="off",
             spellings={True: "prior-knowledge", False: "off"},
         ),
-        effect=meaningless("HTTP/2 is agreed upon in the TLS handshake; without TLS, HTTP/1.1 is served"),
+        no_effect="HTTP/2 is agreed upon in the TLS handshake; without TLS, HTTP/1.1 is served",
     ),
     integer(
         "http2_max_concurrent_streams",
@@ -245,7 +251,7 @@ SETTINGS = (
         100,
         "--http2-max-concurrent-streams",
         minimum=1,
-        effect=_HTTP2,
+        no_effect=_HTTP2,
     ),
     integer(
         "http2_initial_window_size",
@@ -254,7 +260,7 @@ SETTINGS = (
         65535,
         "--http2-initial-window-size",
         maximum=2**31 - 1,
-        effect=_HTTP2,
+        no_effect=_HTTP2,
     ),
     integer(
         "http2_max_frame_size",
@@ -264,7 +270,7 @@ SETTINGS = (
         "--http2-max-frame-size",
         minimum=16384,
         maximum=2**24 - 1,
-        effect=_HTTP2,
+        no_effect=_HTTP2,
     ),
     integer(
         "http2_max_header_list_size",
@@ -272,6 +278,6 @@ SETTINGS = (
         "The largest header list in bytes.",
         65536,
         "--http2-max-header-list-size",
-        effect=_HTTP2,
+        no_effect=_HTTP2,
     ),
 )

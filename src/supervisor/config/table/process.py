@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 
 from supervisor.config import validators
-from supervisor.config.schema import Applies, Kind, Setting, Surroundings, later, meaningless
+from supervisor.config.schema import Applies, Kind, Setting, Surroundings
 from supervisor.config.table.build import integer, string, strings, switch, words
 
 MECHANICS = "Server Mechanics"
 NAMING = "Process Naming"
 CONTROL = "Control"
 
-_CONTROL = later("there is no control socket; signals do its work (HUP, TTIN, TTOU, USR1, USR2, WINCH)")
+_CONTROL = "there is no control socket; signals do its work (HUP, TTIN, TTOU, USR1, USR2, WINCH)"
 
 
 def _chdir_default(around: Surroundings) -> tuple[str, str]:
@@ -44,7 +44,7 @@ SETTINGS = (
         "--no-sendfile",
         default=None,
         flag_value=False,
-        effect=meaningless("an ASGI application sends its files itself"),
+        no_effect="an ASGI application sends its files itself",
     ),
     Setting(
         name="chdir",
@@ -174,7 +174,7 @@ SETTINGS = (
         derive=_control_default,
         default_text="gunicorn.ctl in $XDG_RUNTIME_DIR, else in ~/.gunicorn",
         applies=Applies.RESTART,
-        effect=_CONTROL,
+        no_effect=_CONTROL,
     ),
     integer(
         "control_socket_mode",
@@ -184,7 +184,7 @@ SETTINGS = (
         "--control-socket-mode",
         octal=True,
         applies=Applies.RESTART,
-        effect=_CONTROL,
+        no_effect=_CONTROL,
     ),
     switch(
         "control_socket_disable",
