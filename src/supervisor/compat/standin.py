@@ -16,12 +16,16 @@ import sys
 import types
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from importlib.abc import Loader
 from importlib.machinery import ModuleSpec
 from types import ModuleType, SimpleNamespace
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from supervisor.compat.version import SERVER
+
+if TYPE_CHECKING:
+    from importlib.abc import Loader
+else:
+    Loader = object  # its module is large, and nothing in the class is needed
 
 _VERSION = "supervisor.compat.version"
 _CONFIG = "supervisor.compat.config"
@@ -29,7 +33,6 @@ _APP = "supervisor.compat.app"
 _WORKERS = "supervisor.compat.workers"
 _UTIL = "supervisor.compat.util"
 _ERRORS = "supervisor.compat.errors"
-_LOGGING = "supervisor.compat.glogging"
 
 _HOOK_CLASSES: Final = (
     *("OnStarting", "OnReload", "WhenReady", "Prefork", "Postfork", "PostWorkerInit", "WorkerInt", "WorkerAbort"),
@@ -57,7 +60,8 @@ MODULES: Final[Mapping[str, Mapping[str, str]]] = {
     "gunicorn.errors": _from(_ERRORS, "HaltServer", "ConfigError", "AppImportError"),
     "gunicorn.glogging": {
         **_from("supervisor.logs.logger", "Logger", "CONFIG_DEFAULTS", "SafeAtoms"),
-        **_from(_LOGGING, "SYSLOG_FACILITIES", "loggers"),
+        **_from("supervisor.logs.syslog", SYSLOG_FACILITIES="FACILITIES"),
+        **_from("supervisor.logs.handlers", "loggers"),
     },
     "gunicorn.http": _from("supervisor.compat.http", "Request", "Message"),
     "gunicorn.http.wsgi": {

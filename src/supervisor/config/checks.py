@@ -14,7 +14,7 @@ from supervisor.config.schema import Invalid
 from supervisor.config.settings import Settings
 from supervisor.config.validators import shown, unmatched
 from supervisor.config.worker_class import validate_name
-from supervisor.logs.logger import LEVELS
+from supervisor.logs.handlers import LEVELS
 
 Problem = tuple[str, str]
 """The setting, and what is wrong with it, as a clause that begins with a verb."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import re
 from collections.abc import Iterator
@@ -32,7 +31,9 @@ def _without_http2(settings: Settings) -> str:
         return "is agreed upon in the TLS handshake, and certfile is not set"
     if importlib.util.find_spec("zttp") is None:
         return "needs the package zttp (pip install zttp)"
-    found = importlib.metadata.version("uvicorn")
+    from importlib import metadata  # only who asks for HTTP/2 pays for its import
+
+    found = metadata.version("uvicorn")
     if [int(part) for part in re.findall(r"\d+", found)[:2]] < [0, 54]:
         return f"needs uvicorn 0.54 or later, and {found} is installed"
     return ""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import json
-import logging.config
 import os
 from collections.abc import Callable
 from typing import Any, Final
@@ -64,6 +63,8 @@ def configuration(settings: Any) -> Callable[[], None] | None:
 
 
 def _apply_dict(origin: str, values: dict[str, Any]) -> None:
+    from logging.config import dictConfig  # it is large, and only who has such a configuration needs it
+
     # One top-level key replaces the other, as with gunicorn; files still use handlers that they do not define.
     config: dict[str, Any] = {**copy.deepcopy(CONFIG_DEFAULTS), **values}
     try:
@@ -71,7 +72,7 @@ def _apply_dict(origin: str, values: dict[str, Any]) -> None:
         if missing:
             config["handlers"] = {**{name: CONFIG_DEFAULTS["handlers"][name] for name in missing}, **config["handlers"]}
             config["formatters"] = {**CONFIG_DEFAULTS["formatters"], **(config.get("formatters") or {})}
-        logging.config.dictConfig(config)
+        dictConfig(config)
     except BaseException as error:  # it may have any shape, and names factories that may raise anything
         raise ConfigError(f"{origin} cannot be used: {_why(error)}") from error
 
@@ -83,9 +84,11 @@ def _missing_handlers(config: dict[str, Any]) -> list[str]:
 
 
 def _apply_file(path: str) -> None:
+    from logging.config import fileConfig  # as above
+
     defaults = {"__file__": path, "here": os.path.dirname(path)}
     try:
-        logging.config.fileConfig(path, defaults=defaults, disable_existing_loggers=False)
+        fileConfig(path, defaults=defaults, disable_existing_loggers=False)
     except BaseException as error:  # the file names classes and evaluates their arguments: anything may come of it
         raise ConfigError(f"logconfig {path!r} cannot be used: {type(error).__name__}: {flat(error)}") from error
 

@@ -13,9 +13,18 @@ ERROR: Final = "gunicorn.error"
 ACCESS: Final = "gunicorn.access"
 FILE_MODE: Final = 0o640
 
+LEVELS: Final = {
+    "critical": logging.CRITICAL,
+    "error": logging.ERROR,
+    "warning": logging.WARNING,
+    "info": logging.INFO,
+    "debug": logging.DEBUG,
+}
+"""Levels by the names that ``loglevel`` takes."""
 
-class QuietStreamHandler(logging.StreamHandler[Any]):
-    """A handler for standard output or error that a closed pipe or a full disk does not make noisy."""
+
+class _Quiet(logging.Handler):
+    """A handler that a closed pipe or a full disk does not make noisy."""
 
     _gunicorn = True
     """By this attribute logger classes find the handlers that the settings have made."""
@@ -27,11 +36,12 @@ class QuietStreamHandler(logging.StreamHandler[Any]):
             super().handleError(record)
 
 
-class LogFile(logging.FileHandler):
-    """A log file, opened for appending (``O_APPEND``: whole lines from many processes) with mode 0640."""
+class QuietStreamHandler(_Quiet, logging.StreamHandler[Any]):
+    """For standard output or error."""
 
-    _gunicorn = True
-    maker: object = None
+
+class LogFile(_Quiet, logging.FileHandler):
+    """A log file, opened for appending (``O_APPEND``: whole lines from many processes) with mode 0640."""
 
     def __init__(self, path: str, owner: tuple[int, int]) -> None:
         self.owner = owner
@@ -58,21 +68,21 @@ class LogFile(logging.FileHandler):
         with contextlib.suppress(OSError):
             super().close()
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - the logging module's name
-        if not isinstance(sys.exception(), OSError):
-            super().handleError(record)
-
 
 def open_log_file(path: str, flags: int) -> int:
     """Open a file for appending, with the mode of log files."""
     return os.open(path, flags | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
 
 
+def loggers() -> list[logging.Logger]:
+    """Every logger of the process, the root first."""
+    return [logging.root, *map(logging.getLogger, list(logging.root.manager.loggerDict))]
+
+
 def all_handlers() -> Iterator[logging.Handler]:
     """Every handler of every logger, once."""
     seen: set[int] = set()
-    loggers = [logging.root, *map(logging.getLogger, list(logging.root.manager.loggerDict))]
-    for logger in loggers:
+    for logger in loggers():
         for handler in list(logger.handlers):
             if id(handler) not in seen:
                 seen.add(id(handler))

@@ -14,22 +14,14 @@ import threading
 import time
 from collections.abc import Iterable
 from datetime import timedelta
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar
 
 from supervisor.errors import ConfigError, reason
 from supervisor.logs.configuration import CONFIG_DEFAULTS, DATE_FORMAT, ERROR_FORMAT, configuration, path_of
 from supervisor.logs.format import escape
-from supervisor.logs.handlers import ACCESS, ERROR, LogFile, QuietStreamHandler, reopen
+from supervisor.logs.handlers import ACCESS, ERROR, LEVELS, LogFile, QuietStreamHandler, reopen
 
-__all__ = ["CONFIG_DEFAULTS", "LEVELS", "Logger", "SafeAtoms"]
-
-LEVELS: Final = {
-    "critical": logging.CRITICAL,
-    "error": logging.ERROR,
-    "warning": logging.WARNING,
-    "info": logging.INFO,
-    "debug": logging.DEBUG,
-}
+__all__ = ["CONFIG_DEFAULTS", "Logger", "SafeAtoms"]
 
 
 class SafeAtoms(dict[str, Any]):

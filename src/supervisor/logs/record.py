@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
+
+ENVIRON: Final = "wsgi.environ"
+"""Where the scope of a request holds the environ that its WSGI application had."""
 
 
 class Record(Protocol):
@@ -24,7 +27,7 @@ class Record(Protocol):
 def environ_of(record: Record) -> dict[str, Any]:
     """The environ of a request, as its WSGI application had it or would have had, then without streams (PEP 3333)."""
     scope = record.scope
-    known: dict[str, Any] | None = scope.get("wsgi.environ")
+    known: dict[str, Any] | None = scope.get(ENVIRON)
     if known is not None:
         return known
     client: Sequence[Any] = scope.get("client") or ("",)

@@ -8,8 +8,7 @@ import os
 import traceback
 from typing import Any, Final
 
-from supervisor.logs.handlers import ERROR
-from supervisor.logs.logger import LEVELS
+from supervisor.logs.handlers import ERROR, LEVELS
 
 STOCK: Final = ("supervisor.logs.logger", "gunicorn.glogging")
 """The modules of the base classes. What a logger has from there is no override."""

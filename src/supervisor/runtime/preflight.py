@@ -21,7 +21,7 @@ from supervisor.config.schema import Invalid
 from supervisor.config.settings import Settings
 from supervisor.errors import ConfigError
 from supervisor.runtime import pidfile
-from supervisor.runtime.sockets import named, tcp_holders, unix_holders
+from supervisor.runtime.sockets import named, resolved, tcp_holders, unix_holders
 
 
 class Weight(StrEnum):
@@ -123,10 +123,8 @@ _Found = tuple[str, set[int]]
 
 def _tcp(address: tuple[str, int], *, reuse_port: bool | None) -> _Found:
     """Bind for a moment, without listening: whoever listens there is not disturbed, nor who is about to."""
-    host, port = address
     try:
-        found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, kind, protocol, _, target = min(found, key=lambda info: info[0] != socket.AF_INET)
+        family, kind, protocol, target = resolved(address)
         with socket.socket(family, kind, protocol) as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if reuse_port:
@@ -134,7 +132,7 @@ def _tcp(address: tuple[str, int], *, reuse_port: bool | None) -> _Found:
             probe.bind(target)
     except OSError as error:  # gaierror, for a host that cannot be resolved, is one too
         if error.errno == errno.EADDRINUSE:
-            return _IN_USE, tcp_holders(port)
+            return _IN_USE, tcp_holders(address[1])
         return error.strerror or str(error), set()
     return "", set()
 

@@ -185,9 +185,7 @@ def _prepare(sock: socket.socket, *, reuse_port: bool) -> None:
 
 
 def _listen_tcp(address: tuple[str, int], bind: str, backlog: int, *, reuse_port: bool) -> Listener:
-    host, port = address
-    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    family, kind, protocol, _, target = min(found, key=lambda info: info[0] != socket.AF_INET)
+    family, kind, protocol, target = resolved(address)
     with contextlib.ExitStack() as on_error:
         sock = on_error.enter_context(socket.socket(family, kind, protocol))
         _prepare(sock, reuse_port=reuse_port)
@@ -197,9 +195,17 @@ def _listen_tcp(address: tuple[str, int], bind: str, backlog: int, *, reuse_port
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise
-            raise AddressInUse(f"bind = {bind!r}: the address is in use{named(tcp_holders(port))}") from error
+            raise AddressInUse(f"bind = {bind!r}: the address is in use{named(tcp_holders(address[1]))}") from error
         on_error.pop_all()
     return Listener(sock, bind)
+
+
+def resolved(address: tuple[str, int]) -> tuple[int, int, int, Any]:
+    """Family, type, protocol and name of the socket to listen at: the first IPv4 one of a host. Raises `OSError`."""
+    host, port = address
+    found = socket.getaddrinfo(host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, kind, protocol, _, target = min(found, key=lambda info: info[0] != socket.AF_INET)
+    return family, kind, protocol, target
 
 
 def _listen_unix(path: str, bind: str, backlog: int, umask: int, owner: tuple[int, int] | None) -> Listener:

@@ -254,6 +254,11 @@ def address(name: Any) -> Address | None:
     return (str(name[0]), int(name[1])) if isinstance(name, tuple) and len(name) >= 2 else None
 
 
+def named(peer: Address | None) -> str:
+    """Who has connected, for a message."""
+    return peer[0] if peer else "a Unix socket"
+
+
 def has_unread(transport: asyncio.BaseTransport) -> bool:
     """Whether the kernel holds input that was not read yet (``FIONREAD``, tcp(7) and unix(7))."""
     return _held(transport, termios.FIONREAD) > 0

@@ -13,9 +13,6 @@ from supervisor.workers.journal import Exchange
 from supervisor.workers.proxy import Address, Forwarded
 from supervisor.workers.streams import FileWrapper
 
-KEY: Final = "wsgi.environ"
-"""Where the scope of a request holds its environ, for the access log and the hooks."""
-
 _UNDERSCORE: Final = ord("_")
 _PLAIN: Final = {b"content-type": "CONTENT_TYPE", b"content-length": "CONTENT_LENGTH"}
 _MOST_KEYS: Final = 512

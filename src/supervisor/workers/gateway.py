@@ -25,11 +25,12 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from supervisor.errors import BootError
+from supervisor.logs.record import ENVIRON
 from supervisor.workers import response
 from supervisor.workers.capacity import Capacity
 from supervisor.workers.complaints import Complaints
 from supervisor.workers.connection import address
-from supervisor.workers.environ import KEY, EnvironMaker, Misplaced, RefusedHeader
+from supervisor.workers.environ import EnvironMaker, Misplaced, RefusedHeader
 from supervisor.workers.journal import Exchange
 from supervisor.workers.request import Request, is_event_stream
 from supervisor.workers.streams import BLOCK, Body, ClientDisconnected, FileWrapper
@@ -231,7 +232,7 @@ class Call:
         environ["wsgi.input"] = self._input(environ)
         environ["gunicorn.socket"] = transport and transport.get_extra_info("socket")
         environ["wsgi.early_hints"] = self._early_hints
-        exchange.scope[KEY] = environ
+        exchange.scope[ENVIRON] = environ
         if gateway.hooks is not None:
             gateway.hooks.before(exchange)
         result = gateway.app(environ, self.start_response)

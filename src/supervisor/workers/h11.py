@@ -8,7 +8,7 @@ from typing import Any
 import h11
 
 from supervisor.workers import response
-from supervisor.workers.connection import DRAIN_FIRST, DRAIN_HEAD, DRAIN_LINGER, has_unread, has_unsent
+from supervisor.workers.connection import DRAIN_FIRST, DRAIN_HEAD, DRAIN_LINGER, has_unread, has_unsent, named
 from supervisor.workers.engine import H11Protocol, LingeringTransport
 from supervisor.workers.heads import Objection, Strict
 from supervisor.workers.state import Shared
@@ -60,7 +60,7 @@ class DrainingH11Protocol(H11Protocol):
         if self.refusal is None or self.ending.is_closing():
             return
         status, text = self.refusal
-        self.shared.complaints.warning("%d to %s: %s", status, self.client[0] if self.client else "a Unix socket", text)
+        self.shared.complaints.warning("%d to %s: %s", status, named(self.client), text)
         self._unset_keepalive_if_required()
         self.ending.write(response.simple(status, text, self.shared.default_head))
         self.ending.close()

@@ -11,7 +11,7 @@ import httptools
 
 from supervisor.protocols import IN_FLIGHT
 from supervisor.workers import heads, response
-from supervisor.workers.connection import BUSY, DISCARD, DISCARD_LIMIT, GONE, HEAD, IDLE, LINGER, Connection
+from supervisor.workers.connection import BUSY, DISCARD, DISCARD_LIMIT, GONE, HEAD, IDLE, LINGER, Connection, named
 from supervisor.workers.proxy import CONTRADICTION
 from supervisor.workers.request import Request, unavailable
 from supervisor.workers.state import Shared
@@ -367,8 +367,7 @@ class HttpProtocol(Connection):
         if self.refusal is None or self.phase in (GONE, LINGER):
             return
         status, text, head_only = self.refusal
-        peer = self.client[0] if self.client else "a Unix socket"
-        self.shared.complaints.warning("%d to %s: %s", status, peer, text)
+        self.shared.complaints.warning("%d to %s: %s", status, named(self.client), text)
         self.write(response.simple(status, text, self.shared.default_head, head_only=head_only))
         self.linger()
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
-from supervisor.workers.connection import address
+from supervisor.workers.connection import address, named
 from supervisor.workers.proxy import Address, Forwarded
 
 SIGNATURE: Final = b"\r\n\r\n\0\r\nQUIT\n"
@@ -72,13 +72,12 @@ class Greeting:
         peer = address(connection.getpeername())
         announced = None
         if self._allowed.trusts_peer(peer):
-            name = peer[0] if peer else "a Unix socket"
             try:
                 announced = await asyncio.wait_for(read_header(connection, self._mode), self._patience)
             except InvalidHeader as error:
-                return self._refuse(name, 400, f"Invalid PROXY header {error}.")
+                return self._refuse(named(peer), 400, f"Invalid PROXY header {error}.")
             except TimeoutError:
-                return self._refuse(name, 408, "The PROXY header took too long.")
+                return self._refuse(named(peer), 408, "The PROXY header took too long.")
             except EOFError:
                 return None
         self._announce(connection, announced)

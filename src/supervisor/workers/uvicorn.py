@@ -51,11 +51,16 @@ class UvicornWorker(Worker):
     ``WEBSOCKET_GRACE`` is how many seconds after TERM WebSockets are closed with code 1012, with time for the closing
     handshake: by default 0, at once. None leaves them as long as requests, until shortly before ``graceful_timeout``.
 
-    ``gateway`` stands in front of the application if that is a WSGI one, and is None otherwise.
+    ``TIMED`` is whether ``timeout`` bounds each request of a WSGI application, as with gunicorn's ``sync``; None for
+    yes, if there is one thread.
+
+    ``forwarded`` tells which proxies are believed, None if none is. ``gateway`` stands in front of the application if
+    that is a WSGI one, and is None otherwise.
     """
 
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {"loop": "auto", "http": "auto"}
     WEBSOCKET_GRACE: ClassVar[float | None] = 0.0
+    TIMED: ClassVar[bool | None] = None
 
     def __init__(self, context: WorkerContext) -> None:
         super().__init__(context)
@@ -84,7 +89,7 @@ class UvicornWorker(Worker):
         if limit := arguments["limit_max_requests"]:
             self.max_requests = limit
         self.loop_name: Any = arguments["loop"]
-        self._trusts_proxies = bool(arguments["proxy_headers"])
+        trusts_proxies = bool(arguments["proxy_headers"])
         # Trust in proxies is our own: decided once per connection, and for all protocols alike.
         arguments["proxy_headers"] = False
         if arguments["http"] in ("httptools", "h11"):
@@ -93,6 +98,9 @@ class UvicornWorker(Worker):
         else:
             self.http_name = "custom"
         self.config = engine.Config(**arguments)
+        self.forwarded: Forwarded | None = None
+        if trusts_proxies:
+            self.forwarded = Forwarded(self.config.forwarded_allow_ips, settings.secure_scheme_headers)
         self.gateway: Gateway | None = None
         self.shared: Shared | None = None
         self._server: Server | None = None
@@ -162,9 +170,6 @@ class UvicornWorker(Worker):
 
     def _make_shared(self, loop: asyncio.AbstractEventLoop) -> Shared:
         config, settings, context = self.config, self.cfg, self.context
-        forwarded = None
-        if self._trusts_proxies:
-            forwarded = Forwarded(config.forwarded_allow_ips, settings.secure_scheme_headers)
         hooks = RequestHooks.of(self, context.log, settings)
         if self.gateway is not None:
             from supervisor.workers import wsgi
@@ -186,7 +191,7 @@ class UvicornWorker(Worker):
             link=context.link,
             limits=limits,
             root_path=config.root_path,
-            forwarded=forwarded,
+            forwarded=self.forwarded,
             access=request_log(context, loop.call_later),
             hooks=hooks,
             # Read here and not before: a subclass or ``post_worker_init`` may have changed it.

@@ -24,7 +24,6 @@ from supervisor.workers.environ import EnvironMaker
 from supervisor.workers.gateway import Gateway
 from supervisor.workers.interface import is_async
 from supervisor.workers.journal import Exchange
-from supervisor.workers.proxy import Forwarded
 from supervisor.workers.reqhooks import RequestHooks
 from supervisor.workers.streams import ErrorLog
 from supervisor.workers.uvicorn import UvicornWorker
@@ -35,8 +34,6 @@ LAST_HOOKS: Final = 0.5
 
 class WSGIWorker(UvicornWorker):
     """Serves WSGI applications only, and whatever does not look like one as if it did."""
-
-    TIMED: ClassVar[bool | None] = None
 
     @classmethod
     def load_ahead(cls, settings: Any) -> None:
@@ -67,14 +64,12 @@ def make_gateway(worker: UvicornWorker) -> Gateway:
     """The gateway to ``worker.wsgi``. Raises `BootError` where a2wsgi is missing."""
     settings = worker.cfg
     threads = max(1, settings.threads)
-    timed = getattr(worker, "TIMED", None)
-    if timed is None:
-        timed = threads == 1
+    timed = threads == 1 if worker.TIMED is None else worker.TIMED
     environ = EnvironMaker(
         settings,
         threads=threads,
         errors=ErrorLog(worker.error_log),
-        forwarded=Forwarded(worker.config.forwarded_allow_ips, settings.secure_scheme_headers),
+        forwarded=worker.forwarded,
     )
     timeout = (settings.timeout or None) if timed else None
     return Gateway(worker.wsgi, threads=threads, alone=timed, timeout=timeout, environ=environ, log=worker.error_log)
