@@ -38,6 +38,8 @@ with standing_in():
     from gunicorn.config import WhenReady, KNOWN_SETTINGS
     assert WhenReady.when_ready(None) is None and WhenReady.name == "when_ready"
     assert len(KNOWN_SETTINGS) > 120
+    from gunicorn.config import AccessLogFormat
+    assert "%(h)s" in AccessLogFormat.default
     import gunicorn
     assert gunicorn.version_info >= (27,) and gunicorn.glogging is glogging
 print(*sorted(name for name in sys.modules if name.partition(".")[0] in ("gunicorn", "uvicorn_worker")))

@@ -114,7 +114,8 @@ def test_a_load_refuses_it_with_its_source(start: Start) -> None:
         start.load()
     assert str(caught.value) == (
         "worker_class names one of gunicorn's own, 'gevent', which is not offered here: for a WSGI application use "
-        '"gthread" with as many threads as there may be requests at once; for an ASGI one leave worker_class out '
+        '"gthread", with threads = how many requests may run at once, and take its monkey patching out of the file and '
+        "the application; for an ASGI one leave worker_class out "
         "(gunicorn.conf.py:2)."
     )
     with pytest.raises(ConfigError, match=r"'uvicron'; did you mean 'uvicorn'\? \(environment SUPERVISOR_WORKER_CLASS"):

@@ -100,6 +100,30 @@ def test_state_and_signals_of_hooks(service: StartService) -> None:
     assert {(event["loaded"], event["software"].startswith("gunicorn/")) for event in terms} == {(True, True)}
 
 
+NUMBERED = """
+from probe import note
+
+workers = 3
+
+def pre_fork(server, worker):
+    taken = {other.number for other in server.WORKERS.values() if other.alive}
+    worker.number = min(set(range(1, 9)) - taken)
+
+def post_worker_init(worker):
+    note("number", number=worker.number, app=worker.app.callable is worker.wsgi is not None)
+"""
+
+
+def test_workers_that_are_numbered_by_what_the_others_have(service: StartService) -> None:
+    """As files do for prometheus_client, whose files must not be shared. They are forked faster than they are known."""
+    site = service()
+    site.write("gunicorn.conf.py", NUMBERED)
+    site.start().wait_serving(3)
+    assert sorted(event["number"] for event in site.events("number")) == [1, 2, 3]
+    assert all(event["app"] for event in site.events("number"))
+    site.stop()
+
+
 def test_a_hook_that_interrupts_the_worker_that_was_interrupted(service: StartService) -> None:
     site = service()
     site.write(

@@ -129,7 +129,7 @@ def nworkers_changed(server, new, old): seen.append(f"nworkers_changed {new} {ol
 def pre_fork(server, worker):
     worker.position = len(server.WORKERS)
     seen.append(f"pre_fork {worker.age} {worker.pid}")
-def child_exit(server, worker): seen.append(f"child_exit {worker.age} {worker.pid} {worker.position >= 0}")
+def child_exit(server, worker): seen.append(f"child_exit {worker.age} {worker.pid} {worker.position}")
 def on_reload(server): seen.append("on_reload")
 def on_exit(server): seen.append("on_exit"); __import__("pathlib").Path("seen").write_text("\\n".join(seen))
 """
@@ -146,9 +146,9 @@ def test_hooks_of_the_arbiter_run_in_order(tmp_path: Path, monkeypatch: pytest.M
         "pre_fork 1 [booting]",
         "pre_fork 2 [booting]",
         "pre_fork 3 [booting]",
-        "child_exit 1 100 True",
-        "child_exit 2 101 True",
-        "child_exit 3 102 True",
+        "child_exit 1 100 0",
+        "child_exit 2 101 1",
+        "child_exit 3 102 2",
         "on_exit",
     ]
 

@@ -110,4 +110,6 @@ KNOWN_SETTINGS: Final[list[type[Setting]]] = [
 ]
 """A class for each setting. Those of the hooks have gunicorn's names."""
 
+AccessLogFormat: Final = next(known for known in KNOWN_SETTINGS if known.name == "access_log_format")
+
 HOOK_CLASSES: Final = {known.__name__: known for known in KNOWN_SETTINGS if known.name in HOOKS}

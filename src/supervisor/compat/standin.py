@@ -54,6 +54,7 @@ MODULES: Final[Mapping[str, Mapping[str, str]]] = {
     "gunicorn.arbiter": _from(_APP, "Arbiter"),
     "gunicorn.config": {
         **_from(_CONFIG, "Config", "Setting", "KNOWN_SETTINGS"),
+        "AccessLogFormat": f"{_CONFIG}:AccessLogFormat",  # aiohttp's workers ask it for its default
         **{name: f"{_CONFIG}:HOOK_CLASSES.{name}" for name in _HOOK_CLASSES},
     },
     "gunicorn.debug": {},

@@ -21,6 +21,7 @@ from supervisor.config.schema import Invalid, Kind, Surroundings
 from supervisor.config.settings import TABLE, Settings, did_you_mean
 from supervisor.config.validators import shown, working_directory
 from supervisor.errors import ConfigError, SupervisorError, UsageError
+from supervisor.patched import threads_replaced
 
 Layer = Mapping[str, tuple[Any, str]]
 """Values by the setting's name, each with its source."""
@@ -127,6 +128,8 @@ class _Resolution:
         self._name_application()
         self.settings.settle_group()
         self._check()
+        if (advice := threads_replaced()) is not None:
+            self.problems.append(advice)
         self.settings.warnings.extend(checks.warnings(self.settings))
         self.settings.server_name = standin.server_header()
         self.settings.server_software = standin.changed("SERVER_SOFTWARE")

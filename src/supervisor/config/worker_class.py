@@ -63,9 +63,11 @@ def validate_name(value: Any) -> Any:
         return ALIASES[name]
     family = name.removeprefix("gunicorn.workers.").split(".")[0]
     if name in UNSUPPORTED or (name.startswith("gunicorn.workers.") and family.removeprefix("g") != "asgi"):
+        patching = "" if family == "tornado" else ", and take its monkey patching out of the file and the application"
         raise Invalid(
             f"names one of gunicorn's own, {value!r}, which is not offered here: for a WSGI application use "
-            f'"gthread" with as many threads as there may be requests at once; for an ASGI one leave worker_class out'
+            f'"gthread", with threads = how many requests may run at once{patching}; '
+            "for an ASGI one leave worker_class out"
         )
     if is_path(name):
         return name
@@ -95,6 +97,11 @@ def check(found: Any, value: Any = None) -> type:
     """Return ``found`` if it looks like a worker class (`supervisor.protocols.WorkerLike`); `Invalid` if not."""
     label = repr(value if value is not None else getattr(found, "__qualname__", found))
     if not isinstance(found, type):
+        if found is None:
+            raise Invalid(
+                f"{label} is None: its package found something missing when it was imported, gunicorn as a rule; "
+                "install gunicorn beside this package"
+            )
         raise Invalid(f"{label} is a {type(found).__name__}, not a class")
     if is_foreign(found):
         judge(found, label)

@@ -123,15 +123,15 @@ class ServerBase:
         self.log = log
         self.pid = pid
         self.LISTENERS = listeners
-        self._workers: dict[int, Any] = {}
+        self._workers: dict[int | str, Any] = {}
         self.app = HookApplication(settings, load_app)
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(missing("server", name, SERVER_LEFT_OUT))
 
     @property
-    def WORKERS(self) -> dict[int, Any]:  # noqa: N802 - gunicorn's name
-        """The workers by pid."""
+    def WORKERS(self) -> dict[int | str, Any]:  # noqa: N802 - gunicorn's name
+        """The workers by pid. In ``pre_fork`` also those that have none yet, each by a text."""
         return self._workers
 
     @property
@@ -162,7 +162,7 @@ class ServerBase:
 
     def kill_workers(self, sig: int) -> None:
         """Send a signal to all workers."""
-        for pid in list(self.WORKERS):
+        for pid in [pid for pid in self.WORKERS if isinstance(pid, int)]:
             try:
                 os.kill(pid, signal.Signals(sig))
             except ProcessLookupError:
@@ -196,7 +196,7 @@ class Server(ServerBase):
         travelled = Travelled(
             worker=self._picklable("worker", worker.__dict__),
             server=self._picklable("server", self.__dict__),
-            ages={pid: record.age for pid, record in self.WORKERS.items()},
+            ages={pid: record.age for pid, record in self.WORKERS.items() if isinstance(pid, int)},
             num_workers=self.num_workers,
         )
         return pickle.dumps(travelled)

@@ -87,9 +87,15 @@ class Surface:
             app=self.server.app,
             sockets=self.server.LISTENERS,
         )
+        # gunicorn forks one worker after the other, and files number them by what the others have: so the hook also
+        # sees those that were asked for before this one and have no pid yet.
+        unborn = {f"{BOOTING} {other}": self._records[other] for other in self.unborn}
         self._records[number] = record
         self.server.worker_age = number
+        self.server.WORKERS.update(unborn)
         self.hook("pre_fork", self.server, record)
+        for key in unborn:
+            self.server.WORKERS.pop(key, None)
         return Birth(number, spawn.slot, spawn.generation, self.server.attachments(record))
 
     def note(self, event: Event) -> None:

@@ -172,6 +172,8 @@ class Worker:
     def load_wsgi(self) -> None:
         """Load the application into ``wsgi``."""
         self.wsgi = self.context.load_app()
+        if self.app is not None:
+            self.app.callable = self.wsgi
 
     def stop_changed(self) -> None:
         """``stop`` has become more urgent. Called by a signal handler, in the main thread, at any moment."""

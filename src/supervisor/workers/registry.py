@@ -42,8 +42,9 @@ def _imported(name: str, value: Any) -> Any:
     try:
         with standing_in():
             found: Any = importlib.import_module(module_name)
-        for part in attribute.split("."):
-            found = getattr(found, part)
+            # Packages such as aiohttp import their workers, and gunicorn, when they are asked for them.
+            for part in attribute.split("."):
+                found = getattr(found, part)
     except Exception as error:
         said = "; ".join(filter(None, (f"{type(error).__name__}: {error}", hint(error))))
         raise ConfigError(f"worker_class {value!r} cannot be imported: {said}") from error

@@ -47,7 +47,7 @@ def request_log(
         return LoggerAccess(logger, context.log)
     if metrics and overrides(logger, *_METRICS, stock=stock):
         return LoggerAccess(logger, context.log)
-    lines = AccessLog(access_log, context.settings.access_log_format or "", call_later) if heard else None
+    lines = AccessLog(access_log, str(context.settings.access_log_format), call_later) if heard else None
     return Measured(logger.measure, lines) if metrics and logger.sock is not None else lines
 
 

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from supervisor.errors import BootError
+from supervisor.patched import threads_replaced
 from supervisor.protocols import WorkerContext
 from supervisor.workers import engine, state
 from supervisor.workers.base import ALIVE_UNSET, Worker
@@ -127,6 +129,7 @@ class UvicornWorker(Worker):
 
     def load_wsgi(self) -> None:
         super().load_wsgi()
+        _refuse_greenlets()
         self.config.app = self.wsgi
         if self.speaks_wsgi(self.wsgi):
             from supervisor.workers import wsgi  # only who serves WSGI pays for it
@@ -144,6 +147,7 @@ class UvicornWorker(Worker):
     @classmethod
     def examine(cls, app: Any) -> None:
         """Raise `BootError` if ``app`` cannot be served: ``--check-config`` asks."""
+        _refuse_greenlets()
         if cls.speaks_wsgi(app):
             from supervisor.workers import gateway
 
@@ -243,6 +247,12 @@ class UvicornWorker(Worker):
         if self.shared is not None and self.shared.access is not None:
             self.shared.access.flush()
         super().flush_logs()
+
+
+def _refuse_greenlets() -> None:
+    """Raise `BootError` where the application, or who comes before it, has replaced Python's threads."""
+    if (advice := threads_replaced()) is not None:
+        raise BootError(advice)
 
 
 def disconnect_grace(settings: Any) -> float | None:

@@ -19,6 +19,15 @@ _SYSLOG_SOCKETS = {
 }
 
 
+_LINE = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"'
+
+
+def _line(value: object) -> str:
+    """A format. None is how files say that there is none of their own; gunicorn writes the word as each line."""
+    text = validators.string(value)
+    return _LINE if text is None else text
+
+
 def _statsd(value: object) -> Address | tuple[str, int] | None:
     """``HOST:PORT`` or ``unix://PATH``. ``unix:8125``, with nothing but digits, is a host of that name."""
     text = validators.string(value)
@@ -53,8 +62,9 @@ SETTINGS = (
         "access_log_format",
         LOGGING,
         "The format of a line of the access log, with gunicorn's names for its parts.",
-        '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"',
+        _LINE,
         "--access-logformat",
+        validate=_line,
     ),
     string(
         "errorlog",
