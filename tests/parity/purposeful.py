@@ -50,6 +50,7 @@ PURPOSES = [
         'kinder: "auto" counts CPUs',
     ),
     Purpose({"umask", "control_socket_mode"}, {"values"}, {"'022'", "'010'"}, "kinder: octal, as on the command line"),
+    Purpose({"access_log_format"}, {"values"}, {"None"}, "kinder: None is the default; gunicorn writes the word"),
     Purpose(CALLABLES, {"values"}, {"None"}, "kinder: None is no hook"),
     Purpose(CALLABLES, {"values"}, {"dict"}, "kinder: what has no signature is called as it is"),
     Purpose(LISTS, {"values"}, {"[None]"}, "stricter: None is no string, and gunicorn fails later"),
