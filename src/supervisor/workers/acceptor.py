@@ -102,7 +102,7 @@ class Acceptor:
             self._opening -= 1
         self._made = made
         if rush.servers:
-            rush.check(made)
+            rush.check()
             return
         if rush.lost >= RUSH and self._may_rush():
             rush.begin(self._listeners)

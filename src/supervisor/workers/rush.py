@@ -18,7 +18,7 @@ RUSH: Final = 200
 """Connections lost in a second from which on it is one."""
 
 PROBE: Final = 16
-"""So many more connections than ever before in a rush, and it is looked whether there are descriptors for others."""
+"""After so many connections made or lost in a rush it is looked whether there are descriptors for others."""
 
 
 class Rush:
@@ -48,7 +48,7 @@ class Rush:
         # asyncio's own server takes all it can get at once, and makes a task for each as `Acceptor` does.
         self._possible = not isinstance(self._loop, asyncio.BaseEventLoop)
         self._listeners: Sequence[socket.socket] = ()
-        self._probe_at = 0
+        self._changes = 0
         self._turning: asyncio.Task[None] | None = None
 
     def begin(self, listeners: Sequence[socket.socket]) -> None:
@@ -61,10 +61,14 @@ class Rush:
         else:
             self._turning = self._loop.create_task(self._let_loop_accept())
 
-    def check(self, made: int) -> None:
-        """There are so many connections now, in a rush that is under way: end it where descriptors get scarce."""
-        if made >= self._probe_at:
-            self._probe_at = made + PROBE
+    def check(self) -> None:
+        """A connection was made or lost in a rush that is under way: end it where descriptors get scarce.
+
+        Others than connections take descriptors too, and so does whoever lowers the limit (prlimit(2)).
+        """
+        self._changes += 1
+        if self._changes >= PROBE:
+            self._changes = 0
             if not self._has_descriptors():
                 self._end()
 
@@ -105,7 +109,7 @@ class Rush:
             self._log.debug("the event loop cannot take connections by itself: %s", error)
         else:
             self.servers = servers
-            self._probe_at = 0
+            self._changes = 0
             self._begun()
             self._log.debug("a rush of short connections: taking them as they come")
         finally:
