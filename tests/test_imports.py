@@ -29,9 +29,21 @@ FORBIDDEN = {
     "supervisor.logs": ["supervisor.cli", "supervisor.core", "supervisor.runtime", "supervisor.workers"],
     "supervisor.workers": ["supervisor.cli", "supervisor.core", "supervisor.runtime"],
     "supervisor.runtime": ["supervisor.cli", "asyncio", "uvicorn", "uvloop"],
+    # Stand-ins are found wherever a configuration is read. Some of what is behind them runs elsewhere: see LAZY.
+    "supervisor.compat": ["supervisor.cli", "supervisor.core", "supervisor.check", "supervisor.migrate"],
+    # Questions about a configuration are answered without an arbiter.
+    "supervisor.migrate": ["supervisor.cli", "supervisor.core", "supervisor.runtime", "supervisor.workers"],
+    "supervisor.check": ["supervisor.cli", "supervisor.core", "supervisor.workers", "supervisor.runtime.loop"],
+    "supervisor.imported": ["supervisor.cli", "supervisor.config", "supervisor.core", "supervisor.runtime"],
+    "supervisor.placeholder": ["supervisor.cli", "supervisor.config", "supervisor.runtime", "supervisor.workers"],
     "supervisor.protocols": ["supervisor.runtime", "supervisor.core", "supervisor.workers"],
     "supervisor.errors": ["supervisor"],
 }  # fmt: skip
+
+LAZY = {"supervisor.compat.app": "supervisor.runtime", "supervisor.compat.guests": "supervisor.workers"}
+"""Of the stand-ins, launchers run the arbiter, and guests are workers. No other one knows either."""
+
+QUESTIONS = ("supervisor.check", "supervisor.migrate")
 
 WORKER_MODULES = "supervisor.workers"
 LOADER_ONLY = {f"supervisor.runtime.{name}" for name in ("child", "credentials", "loader", "trial")}
@@ -85,6 +97,20 @@ def test_the_runtime_knows_workers_by_their_protocol(path: Path) -> None:
     assert [imported for imported, _ in imports(path) if within(imported, WORKER_MODULES)] == []
 
 
+@pytest.mark.parametrize("path", [path for path in MODULES if within(name_of(path), "supervisor.compat")], ids=name_of)
+def test_stand_ins_know_neither_arbiter_nor_workers(path: Path) -> None:
+    allowed = LAZY.get(name_of(path), "")
+    known = {imported for imported, _ in imports(path)}
+    wrong = {name for name in known if within(name, "supervisor.runtime") or within(name, "supervisor.workers")}
+    assert {name for name in wrong if not (allowed and within(name, allowed))} == set()
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_only_the_command_line_asks(path: Path) -> None:
+    if name_of(path) != "supervisor.cli":
+        assert [name for name, _ in imports(path) if name in QUESTIONS] == []
+
+
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_only_one_module_touches_uvicorn_beyond_its_public_api(path: Path) -> None:
     if name_of(path) == "supervisor.workers.engine":
@@ -100,6 +126,20 @@ def test_modules_have_one_subject(path: Path) -> None:
 
 def test_the_arbiter_is_small() -> None:
     """What its process imports decides how fast it starts, and how much every worker carries."""
-    code = "import sys, supervisor.runtime.loop, supervisor.cli; print(*sys.modules)"
-    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
-    assert not {"asyncio", "uvicorn", "uvloop", "httptools", "fastapi", "starlette"} & set(loaded)
+    loaded = loaded_by("import supervisor.runtime.loop, supervisor.runtime.daemon, supervisor.cli")
+    assert not {"asyncio", "uvicorn", "uvloop", "httptools", "fastapi", "starlette"} & loaded
+    # What only some settings need.
+    assert not {"gunicorn", "a2wsgi", "importlib.metadata", "logging.config", "psutil", "ssl", "watchfiles"} & loaded
+    assert not {"supervisor.check", "supervisor.migrate", "supervisor.logs.statsd", "supervisor.logs.syslog"} & loaded
+
+
+def test_a_question_needs_no_arbiter() -> None:
+    """``--version`` and ``--print-config`` answer at once."""
+    loaded = loaded_by("import supervisor.cli")
+    assert not {"json", "pickle", "socket", "ctypes", "importlib.resources", "supervisor.runtime.loop"} & loaded
+
+
+def loaded_by(code: str) -> set[str]:
+    """The modules that an interpreter has after this code."""
+    command = [sys.executable, "-c", f"import sys; {code}; print(*sys.modules)"]
+    return set(subprocess.run(command, capture_output=True, text=True, check=True).stdout.split())
