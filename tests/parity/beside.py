@@ -5,10 +5,8 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -17,8 +15,7 @@ from typing import TypeVar
 
 import psutil
 
-import supervisor
-from tests.parity.oracle import PYTHON
+from tests.parity.launching import command, kill, launch
 from tests.process import processes
 from tests.process.harness import PATIENCE, free_port
 
@@ -43,8 +40,8 @@ async def app(scope, receive, send):
 """
 
 COMMANDS = {
-    "gunicorn": [PYTHON, "-W", "ignore", "-m", "gunicorn", "-k", "uvicorn_worker.UvicornWorker", "--no-control-socket"],
-    "ours": [sys.executable, "-m", "supervisor"],
+    "gunicorn": command("gunicorn", "-k", "uvicorn_worker.UvicornWorker"),
+    "ours": command("supervisor"),
 }
 
 
@@ -63,18 +60,8 @@ class Beside:
         (self.directory / "app.py").write_text(APPLICATION.format(version=version))
 
     def start(self, *arguments: str) -> Beside:
-        environment = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
-        environment |= {"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": str(Path(supervisor.__file__).parents[1])}
-        with (self.directory / "output").open("wb") as output:
-            self._process = subprocess.Popen(
-                [*COMMANDS[self.server], "-b", f"127.0.0.1:{self.port}", *arguments],
-                cwd=self.directory,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                start_new_session=True,
-            )
+        words = [*COMMANDS[self.server], "-b", f"127.0.0.1:{self.port}", *arguments]
+        self._process = launch(words, self.directory, self.directory / "output")
         return self
 
     @property
@@ -136,14 +123,8 @@ class Beside:
 
     def kill(self) -> None:
         """Leave nothing behind."""
-        if self._process is None:
-            return
-        with contextlib.suppress(psutil.NoSuchProcess):
-            for child in psutil.Process(self.process.pid).children(recursive=True):
-                with contextlib.suppress(psutil.NoSuchProcess):
-                    child.kill()
-        self.process.kill()
-        self.process.wait()
+        if self._process is not None:
+            kill(self._process)
 
 
 @contextmanager

@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import socket
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Literal
 
-import supervisor
+from tests.parity import launching
+from tests.process.harness import PATIENCE, free_port
 
-PATIENCE = 45.0
 Kind = Literal["gunicorn", "supervisor"]
 
 APPLICATIONS = '''
@@ -67,23 +64,14 @@ class Server:
         self.unix = unix
         self.path = directory / "web.sock"
         self.output = directory / "output.log"
-        self.port = 0 if unix else _free_port()
+        self.port = 0 if unix else free_port()
         bind = f"unix:{self.path}" if unix else f"127.0.0.1:{self.port}"
         (directory / "applications.py").write_text(APPLICATIONS)
         (directory / "conf.py").write_text(f"bind = {bind!r}\n{configuration}\n")
         arguments = ["-c", "conf.py", f"applications:{app}"]
-        if kind == "gunicorn":
-            arguments = ["--no-control-socket", *(["-k", "asgi"] if app == "asgi" else []), *arguments]
-        with self.output.open("ab") as output:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", kind, *arguments],
-                cwd=directory,
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                env={**_environment(), "PYTHONPATH": str(Path(supervisor.__file__).parent.parent)},
-                start_new_session=True,
-            )
+        if kind == "gunicorn" and app == "asgi":
+            arguments = ["-k", "asgi", *arguments]
+        self.process = launching.launch(launching.command(kind, *arguments), directory, self.output)
 
     def connect(self) -> socket.socket:
         client = socket.socket(socket.AF_UNIX if self.unix else socket.AF_INET)
@@ -126,9 +114,7 @@ class Server:
         assert self.process.wait(PATIENCE) == 0, self.text()
 
     def kill(self) -> None:
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait(PATIENCE)
+        launching.kill(self.process)
 
 
 def get(target: str, *headers: str, method: str = "GET", version: str = "1.1", body: bytes = b"") -> bytes:
@@ -199,14 +185,3 @@ def wait_until(condition: Callable[[], Any], report: Callable[[], str]) -> None:
     while not condition():
         assert time.monotonic() < end, report()
         time.sleep(0.01)
-
-
-def _environment() -> dict[str, str]:
-    ours = ("SUPERVISOR_", "GUNICORN_", "WEB_CONCURRENCY", "PORT", "FORWARDED_ALLOW_IPS", "PYTEST_", "BIND")
-    return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-
-
-def _free_port() -> int:
-    from tests.process.harness import free_port
-
-    return free_port()

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +11,7 @@ from typing import Any
 
 import pytest
 
-import supervisor
+from tests.parity import launching
 from tests.process.harness import free_port
 
 pytestmark = pytest.mark.process
@@ -137,24 +134,12 @@ class Pair:
         (directory / "shop.py").write_text(APP)
         self.processes = []
         self.addresses: list[Any] = []
-        source = str(Path(supervisor.__file__).parent.parent)
         for program in ("gunicorn", "supervisor"):
             self.addresses.append(str(directory / f"{program}.sock") if unix else ("127.0.0.1", free_port()))
             bind = f"unix:{self.addresses[-1]}" if unix else "{}:{}".format(*self.addresses[-1])
-            log = (directory / f"{program}.log").open("wb")
-            command = [sys.executable, "-m", program, "shop:app", "--bind", bind, "--no-control-socket", *arguments]
-            if program == "supervisor":
-                command.remove("--no-control-socket")
-            self.processes.append(
-                subprocess.Popen(
-                    command,
-                    cwd=directory,
-                    stdout=log,
-                    stderr=log,
-                    env={**os.environ, "PYTHONPATH": source, **environment},
-                )
-            )
-            log.close()
+            command = launching.command(program, "shop:app", "--bind", bind, *arguments)
+            log = directory / f"{program}.log"
+            self.processes.append(launching.launch(command, directory, log, environ=environment))
         self.directory = directory
 
     def ask(self, data: bytes) -> list[bytes]:

@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 import psutil
 import pytest
 
-import supervisor
+from tests.parity import launching
 from tests.process.harness import PATIENCE, free_port
 from tests.process.test_systemd import LAUNCHER
 
@@ -95,8 +95,7 @@ class Peer:
 
     def command(self, *arguments: str) -> list[str]:
         app = "app:wsgi" if self.name == "gunicorn" else "app:asgi"
-        quiet = ["--no-control-socket"] if self.name == "gunicorn" else []
-        return [sys.executable, "-m", self.name, app, *quiet, *arguments]
+        return launching.command(self.name, app, *arguments)
 
     def start(
         self, *arguments: str, environ: Mapping[str, str] | None = None, pass_fds: Sequence[int] = (), launch: str = ""
@@ -104,21 +103,9 @@ class Peer:
         command = self.command(*arguments)
         if launch:
             script = LAUNCHER.replace('"-m", "supervisor"', f'"-m", "{self.name}"')
-            command = [sys.executable, "-c", script, launch, *command[3:]]
-        base = {"PATH": os.environ["PATH"], "PYTHONPATH": str(Path(supervisor.__file__).parents[1])}
-        with (self.directory / f"{self.name}.log").open("ab") as output:
-            self.processes.append(
-                subprocess.Popen(
-                    command,
-                    cwd=self.directory,
-                    env={**base, **(environ or {})},
-                    stdin=subprocess.DEVNULL,
-                    stdout=output,
-                    stderr=output,
-                    pass_fds=pass_fds,
-                    start_new_session=True,
-                )
-            )
+            command = [sys.executable, "-c", script, launch, *command[command.index(self.name) + 1 :]]
+        output = self.directory / f"{self.name}.log"
+        self.processes.append(launching.launch(command, self.directory, output, environ=environ, pass_fds=pass_fds))
         return self.processes[-1]
 
     def facts(self, address: Address) -> dict[str, Any]:
@@ -136,16 +123,10 @@ class Peer:
         return process.wait(PATIENCE)
 
     def kill(self) -> None:
-        for pid in [process.pid for process in self.processes if process.poll() is None] + [self.arbiter] * bool(
-            self.arbiter
-        ):
-            with contextlib.suppress(psutil.Error):
-                found = psutil.Process(pid)
-                for each in [*found.children(recursive=True), found]:
-                    with contextlib.suppress(psutil.Error):
-                        each.kill()
         for process in self.processes:
-            process.wait(PATIENCE)
+            launching.kill(process)
+        if self.arbiter:
+            launching.kill_tree(self.arbiter)
 
 
 def is_zombie(pid: int) -> bool:

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -15,7 +12,7 @@ from typing import Any
 
 import pytest
 
-import supervisor
+from tests.parity import launching
 from tests.process.harness import PATIENCE, free_port
 from tests.process.test_gunicorn_classes import HIDDEN
 
@@ -129,17 +126,9 @@ class Run:
         directory.mkdir()
         (directory / "gunicorn.conf.py").write_text(CONFIGURATION.replace("{port}", str(self.port)))
         (directory / "app.py").write_text(APPLICATION)
-        ours = {name: value for name, value in os.environ.items() if name in ("PATH", "HOME")}
-        ours |= {"PYTHONPATH": str(Path(supervisor.__file__).parent.parent), "PYTHONDONTWRITEBYTECODE": "1"}
-        with (directory / "log").open("wb") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-W", "ignore", "-m", program, "app:app"],
-                cwd=directory,
-                env={**ours, **environment},
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-            )
+        self.process = launching.launch(
+            launching.command(program, "app:app"), directory, directory / "log", environ=environment
+        )
 
     def calls(self) -> list[Call]:
         try:
@@ -183,9 +172,7 @@ class Run:
             connection.close()
 
     def close(self) -> None:
-        if self.process.poll() is None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+        launching.kill(self.process)
 
 
 @pytest.fixture

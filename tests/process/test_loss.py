@@ -84,7 +84,7 @@ def wait_served(site: Service, load: Load, count: int = 60) -> None:
 def test_reloads(site: Site, measured: Measured) -> None:
     service = site.start()
     with site.load() as load:
-        for version in ("2", "3", "4"):
+        for version in ("2", "3"):
             wait_served(service, load)
             service.deploy(version)
             service.hup()
@@ -95,7 +95,7 @@ def test_reloads(site: Site, measured: Measured) -> None:
     assert not report.lost, report
     assert min(service.ready_counts()) >= 2
     assert max(service.ready_counts()) <= 3, "surge is 1"
-    assert {record.version for record in load.answers()} == {"1", "2", "3", "4"}
+    assert {record.version for record in load.answers()} == {"1", "2", "3"}
 
 
 @WITH_REUSE_PORT
@@ -115,7 +115,7 @@ def test_scaling(site: Site, measured: Measured) -> None:
 def test_recycling(site: Site, measured: Measured) -> None:
     service = site.start("--max-requests", "60", "--max-requests-jitter", "60")
     with site.load() as load:
-        service.wait_until(lambda: len(service.events("stopped")) >= 6, "six workers have retired")
+        service.wait_until(lambda: len(service.events("stopped")) >= 4, "four workers have retired")
     report = load.stop()
     measured(str(report))
     assert not report.lost, report
@@ -127,7 +127,7 @@ def test_recycling(site: Site, measured: Measured) -> None:
 def test_the_end_of_one_worker(site: Site, measured: Measured) -> None:
     service = site.start()
     with site.load() as load:
-        for _ in range(3):
+        for _ in range(2):
             wait_served(service, load)
             victim = min(service.serving())
             os.kill(victim, signal.SIGTERM)
