@@ -1,8 +1,9 @@
 """A load client that counts: every request ends as exactly one `Outcome`, and none is tried twice.
 
-The rate is fixed: requests start when they are due, whether or not earlier ones have been answered. A keep-alive
-client looks at its connection before it sends; one that the server has closed by then is replaced, which is legal
-(RFC 9112, section 9.6). A close that comes after the first byte was sent is a loss.
+The rate is fixed: requests start when they are due, whether or not earlier ones have been answered, up to `MOST` at
+once: a machine that is busy with other things slows the load, instead of piling up what nobody answers in time. A
+keep-alive client looks at its connection before it sends; one that the server has closed by then is replaced, which is
+legal (RFC 9112, section 9.6). A close that comes after the first byte was sent is a loss.
 """
 
 from __future__ import annotations
@@ -22,6 +23,12 @@ from typing import Self
 from tests.process.connection import Connection, Failed, Outcome, Response, Target
 
 __all__ = ["Client", "Load", "Outcome", "Record", "Report", "Target", "Traffic"]
+
+MOST = 500
+"""Requests of a client under way at once, unless their number is limited anyway."""
+
+MOST_HANDSHAKES = 50
+"""The same over TLS, where the client's own share of the work is many times as large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +112,7 @@ class Client:
         self._target = target
         self._traffic = traffic
         self._idle: list[tuple[float, Connection]] = []
+        self._most = traffic.limit or (MOST if target.tls is None else MOST_HANDSHAKES)
         self._body = b"x" * traffic.body
         method = "POST" if traffic.body else "GET"
         connection = "keep-alive" if traffic.keep_alive else "close"
@@ -121,6 +129,8 @@ class Client:
             if due > 0:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(stop.wait(), due)
+            while len(under_way) >= self._most:
+                await asyncio.wait(under_way, return_when=asyncio.FIRST_COMPLETED)
             if stop.is_set():
                 break
             task = asyncio.create_task(self._request())
