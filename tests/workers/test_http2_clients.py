@@ -39,6 +39,7 @@ class Client:
         self.flush()
         self.statuses: dict[int, int] = {}
         self.bodies: dict[int, int] = {}
+        self.texts: dict[int, bytes] = {}
         self.ended: set[int] = set()
         self.reset: set[int] = set()
         self.closed = False
@@ -79,6 +80,7 @@ class Client:
                 self.statuses[event.stream_id] = int(dict(event.headers)[b":status"])
             case h2.events.DataReceived():
                 self.bodies[event.stream_id] = self.bodies.get(event.stream_id, 0) + len(event.data)
+                self.texts[event.stream_id] = self.texts.get(event.stream_id, b"") + event.data
             case h2.events.StreamEnded():
                 self.ended.add(event.stream_id)
             case h2.events.StreamReset():

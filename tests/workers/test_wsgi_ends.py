@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -13,6 +12,7 @@ from tests.workers.authority import Authority
 from tests.workers.client import Reader, request
 from tests.workers.conftest import RunningWorker, StartWorker
 from tests.workers.test_http2 import ask, client_of
+from tests.workers.test_http2_clients import Client
 
 SHOWN = (
     "REMOTE_ADDR",
@@ -77,10 +77,11 @@ def test_over_tls(start_worker: StartWorker, authority: Authority, kind: str, ht
 
 def test_many_streams_of_one_connection_share_the_threads(start_worker: StartWorker, authority: Authority) -> None:
     worker = start_worker(slow, http_protocols="h2", threads=3, **authority.options)
-    with client_of(worker, authority, http2=True) as client, ThreadPoolExecutor(20) as pool:
-        answers = [pool.submit(ask, client, "GET") for _ in range(20)]
-        assert {answer.result().http_version for answer in answers} == {"HTTP/2"}
-        assert max(int(answer.result().text) for answer in answers) <= 3
+    with Client(worker, authority) as client:
+        streams = {client.ask() for _ in range(20)}
+        client.read_until(lambda: streams <= client.ended)
+        assert client.statuses == dict.fromkeys(streams, 200)
+        assert set(client.texts.values()) <= {b"1", b"2", b"3"}
     assert worker.log_text() == ""
 
 
