@@ -27,6 +27,7 @@ preload = True
 
 def when_ready(server): pass
 def pre_request(worker, req): pass
+keepalive = 5
 """
 
 
@@ -48,12 +49,13 @@ def test_each_line_stands_in_its_group_with_its_place(start: Start) -> None:
     assert places["worker_class"] == ("differs", "gunicorn.conf.py:6")
     assert places["timeout"] == ("differs", "gunicorn.conf.py:8")
     assert places["workers"] == ("better", "gunicorn.conf.py:7")
-    assert places["daemon"] == ("same", "gunicorn.conf.py:9")
+    assert places["daemon"] == ("better", "gunicorn.conf.py:9")
+    assert places["keepalive"] == ("same", "gunicorn.conf.py:15")
     assert places["sendfile"] == ("no effect", "gunicorn.conf.py:10")
     assert places["when_ready(server)"] == ("differs", "gunicorn.conf.py:13")
     assert places["pre_request(worker,"] == ("better", "gunicorn.conf.py:14")
     assert places["limit_request_line"] == ("differs", "default")
-    assert "keepalive" not in places, "what is the same without being set is not told"
+    assert "backlog" not in places, "what is the same without being set is not told"
     assert "runs as uvicorn.workers.UvicornWorker (supervisor's UvicornWorker); Uvicorn has deprecated" in text
     said = {line.place: line.text for line in found.lines if line.subject.startswith("import")}
     assert said["gunicorn.conf.py:2"].startswith("gunicorn's where it is installed; else a stand-in")

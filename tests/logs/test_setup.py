@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from supervisor.errors import ConfigError
-from supervisor.logs.handlers import ERROR, reopen
+from supervisor.logs.handlers import ERROR, LogFile, reopen
 from supervisor.logs.setup import Logs, setup
 from tests.workers.conftest import make_settings
 
@@ -259,3 +259,18 @@ def test_a_full_disk_is_silent(capfd: pytest.CaptureFixture[str]) -> None:
     assert capfd.readouterr().err == ""
     logs.close()
     assert capfd.readouterr().err == ""
+
+
+@pytest.mark.parametrize(("link", "given"), [(None, 1), (os.symlink, 0), (os.link, 0)])
+def test_root_gives_a_log_file_to_the_workers_but_none_behind_a_link(
+    link: Callable[[str, str], None] | None, given: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given_away: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(os, "fchown", lambda _fd, *owner: given_away.append(owner))
+    path = tmp_path / "error.log"
+    if link is not None:
+        (tmp_path / "shadow").touch()
+        link(str(tmp_path / "shadow"), str(path))
+    LogFile(str(path), (1234, 1234)).close()
+    assert given_away == [(1234, 1234)] * given

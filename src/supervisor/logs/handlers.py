@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import stat
 import sys
 from collections.abc import Iterator
 from typing import Any, Final
@@ -52,9 +53,9 @@ class LogFile(_Quiet, logging.FileHandler):
             self.baseFilename, "a", encoding="utf-8", errors="backslashreplace", opener=open_log_file
         )
         if os.geteuid() == 0 and self.owner != (0, 0):
-            # Workers that have given up root must be able to reopen it. Devices keep their owner.
+            # Workers that have given up root must be able to reopen it.
             with contextlib.suppress(OSError):
-                if os.path.isfile(self.baseFilename):
+                if _is_own(self.baseFilename, stream.fileno()):
                     os.fchown(stream.fileno(), *self.owner)
         return stream
 
@@ -67,6 +68,15 @@ class LogFile(_Quiet, logging.FileHandler):
         # What a full disk has kept from being written is given up.
         with contextlib.suppress(OSError):
             super().close()
+
+
+def _is_own(path: str, descriptor: int) -> bool:
+    """Whether the open file is a regular one that has this name only. Devices keep their owner.
+
+    In a directory of the user's, a link could have root give away any file (symlink(7), link(2)).
+    """
+    named, opened = os.lstat(path), os.fstat(descriptor)
+    return stat.S_ISREG(named.st_mode) and os.path.samestat(named, opened) and opened.st_nlink == 1
 
 
 def open_log_file(path: str, flags: int) -> int:
