@@ -151,7 +151,7 @@ METRICS = {
 }
 
 HOOK = """
-def post_worker_init(worker):
+def pre_request(worker, req):
     for level in ("critical", "error", "warning", "exception"):
         getattr(worker.log, level)("said at level %s", level)
     for kind in ("gauge", "counter", "histogram", "timer"):
@@ -184,8 +184,8 @@ def test_statsd_gets_the_same_lines(start: Start, tmp_path: Path, unix: bool) ->
 
             def complete(server: Server = server, listener: Listener = listener, wanted: set[str] = wanted) -> bool:
                 # Again, if need be: a queue of ten datagrams (unix(7)) may be full, and none of the two waits.
-                server.exchange(get("/missing"))
-                server.exchange(get("/boom"))
+                for path in ("/", "/missing", "/boom"):
+                    server.exchange(get(path))
                 return _metrics(listener.lines) >= wanted
 
             wait_until(
@@ -218,7 +218,7 @@ def _count(listener: Listener, name: str) -> int:
 
 
 SYSLOG_HOOK = """
-def post_worker_init(worker):
+def pre_request(worker, req):
     worker.log.error("said to %s", "syslog")
     worker.log.warning("said too")
 """
