@@ -218,7 +218,7 @@ def _count(listener: Listener, name: str) -> int:
 
 
 SYSLOG_HOOK = """
-def pre_request(worker, req):
+def post_worker_init(worker):
     worker.log.error("said to %s", "syslog")
     worker.log.warning("said too")
 """
