@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import pytest
 from websockets.sync.client import connect
@@ -23,6 +23,12 @@ APPS = Path(__file__).parent / "apps"
 MIB = 1 << 20
 PAUSE = 0.005
 """Seconds between two requests of a visitor: new workers have to import a framework meanwhile."""
+
+MULTIPART = {"Content-Type": "multipart/form-data; boundary=b"}
+UPLOAD = (
+    b'--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n'
+    b"Content-Type: application/octet-stream\r\n\r\n" + b"x" * (10 * MIB) + b"\r\n--b--\r\n"
+)
 
 
 @dataclass(frozen=True)
@@ -88,11 +94,7 @@ def look_at_everything(ask: Ask, framework: Framework) -> None:
     assert (file.status, file.body) == (200, b"body { color: black }\n")
     assert ask("/nowhere").status == 404
     assert ask("/error").status == 500
-    multipart = (
-        b'--b\r\nContent-Disposition: form-data; name="file"; filename="f"\r\n'
-        b"Content-Type: application/octet-stream\r\n\r\n" + b"x" * (10 * MIB) + b"\r\n--b--\r\n"
-    )
-    sent = ask("/upload", multipart, {"Content-Type": "multipart/form-data; boundary=b"})
+    sent = ask("/upload", UPLOAD, MULTIPART)
     assert (sent.status, sent.json()) == (200, {"size": 10 * MIB})
 
 
@@ -151,13 +153,18 @@ def test_serve(service: StartService, tmp_path: Path, name: str, bind: str) -> N
 
 
 class Visitors:
-    """Clients that ask one thing after the other over connections that they keep, and write down what went wrong."""
+    """Clients that ask one thing after the other over connections that they keep, and write down what went wrong.
+
+    Half of them only read, the others post a little, and the last one uploads 10 MiB at a time.
+    """
 
     def __init__(self, port: int, count: int) -> None:
         self.port = port
+        self.last = count - 1
         self.pids: set[int] = set()
         self.wrong: list[str] = []
         self.answered = 0
+        self.uploads = 0
         self._over = threading.Event()
         self._threads = [threading.Thread(target=self._visit, args=(number,)) for number in range(count)]
 
@@ -173,20 +180,23 @@ class Visitors:
 
     def _visit(self, number: int) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE)
-        body = json.dumps({"text": "x" * 2000}).encode()
+        small = json.dumps({"text": "x" * 2000}).encode()
         while not self._over.is_set():
             try:
-                if number % 2:
-                    connection.request("POST", "/json", body, {"Content-Type": "application/json"})
-                    answer: Any = connection.getresponse()
-                    right = answer.read() and answer.status == 200
+                if number == self.last:
+                    connection.request("POST", "/upload", UPLOAD, MULTIPART)
+                elif number % 2:
+                    connection.request("POST", "/json", small, {"Content-Type": "application/json"})
                 else:
                     connection.request("GET", "/")
-                    answer = connection.getresponse()
-                    text = answer.read()
-                    right = answer.status == 200
-                    if right:
-                        self.pids.add(json.loads(text)["pid"])
+                answer = connection.getresponse()
+                text = answer.read()
+                right = answer.status == 200
+                if right and number == self.last:
+                    right = json.loads(text) == {"size": 10 * MIB}
+                    self.uploads += 1
+                elif right and not number % 2:
+                    self.pids.add(json.loads(text)["pid"])
                 if not right:
                     self.wrong.append(f"{number}: {answer.status}")
             except (OSError, http.client.HTTPException) as error:
@@ -200,10 +210,15 @@ class Visitors:
 @pytest.mark.parametrize(
     ("name", "more", "bind"),
     [
-        pytest.param("fastapi", "", "tcp", id="asgi-tcp"),
-        pytest.param("fastapi", "", "unix", id="asgi-unix"),
-        pytest.param("flask", "-k gthread --threads 2", "tcp", id="gthread-tcp"),
-        pytest.param("flask", "", "unix", id="sync-unix"),
+        ("fastapi", "", "tcp"),
+        ("fastapi", "", "unix"),
+        ("starlette", "", "unix"),
+        ("litestar", "", "tcp"),
+        ("quart", "", "unix"),
+        ("django-asgi", "", "tcp"),
+        ("django-wsgi", "", "unix"),
+        ("flask", "-k gthread --threads 2", "tcp"),
+        ("flask", "", "unix"),
     ],
 )
 def test_reload(service: StartService, tmp_path: Path, name: str, more: str, bind: str) -> None:
@@ -213,6 +228,7 @@ def test_reload(service: StartService, tmp_path: Path, name: str, more: str, bin
         running.wait_until(lambda: _answers(nginx.port), "nginx answers")
         with Visitors(nginx.port, 6) as visitors:
             reload(running, visitors)
+            running.wait_until(lambda: visitors.uploads > 1, "something large was uploaded")
         assert visitors.wrong == []
         assert "[error]" not in nginx.log
 
