@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import logging
 import os
@@ -24,6 +25,10 @@ from supervisor.runtime.heartbeat import HeartbeatFile, default_directory
 from supervisor.runtime.scoreboard import Scoreboard
 
 PATIENCE = 20.0
+
+WITH_HTTP2 = pytest.mark.skipif(
+    importlib.util.find_spec("uvicorn.protocols.http.zttp_h2_impl") is None, reason="HTTP/2 came with uvicorn 0.54"
+)
 
 
 def make_settings(**values: Any) -> Any:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.workers.apps import read_body, reply
 from tests.workers.authority import Authority
-from tests.workers.conftest import PATIENCE, RunningWorker, StartWorker
+from tests.workers.conftest import PATIENCE, WITH_HTTP2, RunningWorker, StartWorker
 from tests.workers.test_tls import CLASSES
 
 
@@ -38,6 +38,7 @@ def ask(client: httpx.Client, method: str, path: str = "/", body: bytes = b"") -
     return client.request(method, path, content=body, extensions={"sni_hostname": "test"})
 
 
+@WITH_HTTP2
 @pytest.mark.parametrize("options", CLASSES)
 def test_clients_get_the_version_that_they_agree_upon(
     start_worker: StartWorker, authority: Authority, options: dict[str, Any]
@@ -62,6 +63,7 @@ def test_it_is_not_offered_unasked(start_worker: StartWorker, authority: Authori
         assert ask(client, "GET").http_version == "HTTP/1.1"
 
 
+@WITH_HTTP2
 def test_a_drain_lets_streams_end(start_worker: StartWorker, authority: Authority) -> None:
     worker = start_worker(show, asgi_lifespan="off", http_protocols="h2", **authority.options)
     with client_of(worker, authority) as client, ThreadPoolExecutor(1) as pool:

@@ -17,7 +17,9 @@ import pytest
 from supervisor.workers import complaints
 from tests.workers.apps import reply
 from tests.workers.authority import Authority
-from tests.workers.conftest import PATIENCE, RunningWorker, StartWorker
+from tests.workers.conftest import PATIENCE, WITH_HTTP2, RunningWorker, StartWorker
+
+pytestmark = WITH_HTTP2
 
 PIECE = b"x" * 32_768
 ENOUGH = 1 << 24

@@ -8,7 +8,6 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-import gunicorn.glogging
 import pytest
 
 from supervisor.logs.access import AccessLog
@@ -18,6 +17,9 @@ from supervisor.logs.setup import Logs, setup
 from supervisor.logs.statsd import Statsd
 from supervisor.workers.requestlog import LoggerAccess, Measured, request_log
 from tests.workers.conftest import make_settings
+
+pytest.importorskip("gunicorn.glogging")
+import gunicorn.glogging
 
 Make = Callable[..., Any]
 

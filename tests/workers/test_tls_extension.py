@@ -26,12 +26,15 @@ UPGRADE = (
 
 
 async def show(scope: Any, receive: Any, send: Any) -> None:
-    """Answer with what the scope says of TLS, a WebSocket in the field that its handshake is answered with."""
+    """Answer with what the scope says of TLS, a WebSocket in the field that its handshake is answered with.
+
+    There in hexadecimal, since older releases of uvicorn turn the values of such fields into lower case.
+    """
     extensions = scope.get("extensions") or {}
     said = json.dumps(extensions.get("tls")).encode()
     if scope["type"] == "websocket":
         await receive()
-        await send({"type": "websocket.accept", "headers": [(b"x-tls", said)]})
+        await send({"type": "websocket.accept", "headers": [(b"x-tls", said.hex().encode())]})
         await send({"type": "websocket.close"})
     else:
         # Nobody else may see what one request's application does to it.
@@ -50,7 +53,7 @@ def ask(worker: RunningWorker, context: ssl.SSLContext) -> tuple[Any, Any, Any]:
         client.sendall(request(headers=UPGRADE))
         answer = reader.head()
         assert answer.status == 101
-        first, second, third = (json.loads(text) for text in (*said, answer.headers["x-tls"]))
+        first, second, third = (json.loads(text) for text in (*said, bytes.fromhex(answer.headers["x-tls"])))
         return first, second, third
 
 

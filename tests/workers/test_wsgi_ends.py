@@ -10,7 +10,7 @@ import pytest
 
 from tests.workers.authority import Authority
 from tests.workers.client import Reader, request
-from tests.workers.conftest import RunningWorker, StartWorker
+from tests.workers.conftest import WITH_HTTP2, RunningWorker, StartWorker
 from tests.workers.test_http2 import ask, client_of
 from tests.workers.test_http2_clients import Client
 
@@ -63,7 +63,7 @@ def test_the_name_that_the_configuration_gives_the_server(start_worker: StartWor
 
 
 @pytest.mark.parametrize("kind", ["sync", "gthread", "h11"])
-@pytest.mark.parametrize("http2", [False, True], ids=["HTTP/1.1", "HTTP/2"])
+@pytest.mark.parametrize("http2", [False, pytest.param(True, marks=WITH_HTTP2)], ids=["HTTP/1.1", "HTTP/2"])
 def test_over_tls(start_worker: StartWorker, authority: Authority, kind: str, http2: bool) -> None:
     worker = start_worker(show, worker_class=kind, http_protocols="h2,h1", threads=2, **authority.options)
     with client_of(worker, authority, http2=http2) as client:
@@ -75,6 +75,7 @@ def test_over_tls(start_worker: StartWorker, authority: Authority, kind: str, ht
     assert worker.log_text() == ""
 
 
+@WITH_HTTP2
 def test_many_streams_of_one_connection_share_the_threads(start_worker: StartWorker, authority: Authority) -> None:
     worker = start_worker(slow, http_protocols="h2", threads=3, **authority.options)
     with Client(worker, authority) as client:
