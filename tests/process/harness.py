@@ -305,6 +305,12 @@ class Service:
         """Wait for the ``count``-th event of this name, and return it."""
         return self.wait_until(lambda: self.events(name)[count - 1 : count], f"event {name} ({count}×)")[0]
 
+    def kill_arbiter(self) -> None:
+        """Kill the arbiter; what it leaves behind is judged after the test, with more patience than otherwise."""
+        self.killed = True
+        self.signal(signal.SIGKILL)
+        assert self.wait_exit() == -signal.SIGKILL
+
     def wait_exit(self, *, timeout: float = PATIENCE) -> int:
         """The exit code, minus the signal where one ended it."""
         try:

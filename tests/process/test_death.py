@@ -22,9 +22,7 @@ def test_of_the_arbiter(service: StartService, preload: bool, bind: str) -> None
     site = service(bind=bind)
     site.start("--workers", "4", "--pid", "service.pid", *(["--preload"] if preload else []))
     site.wait_serving(4)
-    site.killed = True
-    site.signal(signal.SIGKILL)
-    assert site.wait_exit() == -signal.SIGKILL
+    site.kill_arbiter()
 
 
 @pytest.mark.parametrize("moment", ["importing", "starting"])
@@ -33,9 +31,7 @@ def test_of_the_arbiter_while_it_boots(service: StartService, moment: str) -> No
     site.deploy("1", at_import="note('importing'); time.sleep(0.5)", startup="await asyncio.sleep(3600)")
     site.start("--workers", "2", "--preload")
     site.wait_event(moment)
-    site.killed = True
-    site.signal(signal.SIGKILL)
-    assert site.wait_exit() == -signal.SIGKILL
+    site.kill_arbiter()
 
 
 def test_of_the_arbiter_with_a_request_in_flight(service: StartService) -> None:
@@ -45,9 +41,7 @@ def test_of_the_arbiter_with_a_request_in_flight(service: StartService) -> None:
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(site.get, "/sleep/1")
         site.wait_event("sleeping")
-        site.killed = True
-        site.signal(signal.SIGKILL)
-        assert site.wait_exit() == -signal.SIGKILL
+        site.kill_arbiter()
         assert answer.result().status == 200
 
 
@@ -58,9 +52,7 @@ def test_of_the_arbiter_of_a_blocked_worker(service: StartService) -> None:
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(site.get, "/block/3600")
         site.wait_event("blocking")
-        site.killed = True
-        site.signal(signal.SIGKILL)
-        assert site.wait_exit() == -signal.SIGKILL
+        site.kill_arbiter()
         site.wait_until(site.is_gone, "no process is left", timeout=10)
         assert isinstance(answer.exception(), OSError)
 
@@ -189,9 +181,7 @@ def test_of_the_arbiter_of_a_worker_that_is_stuck_in_c(service: StartService) ->
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(site.get, "/stuck")
         site.wait_event("stuck")
-        site.killed = True
-        site.signal(signal.SIGKILL)
-        assert site.wait_exit() == -signal.SIGKILL
+        site.kill_arbiter()
         site.wait_until(site.is_gone, "no process is left")
         assert isinstance(answer.exception(), OSError)
 
@@ -206,9 +196,7 @@ def test_of_the_arbiter_of_a_stuck_worker_of_an_older_generation(service: StartS
         site.hup()
         site.wait_log("Draining worker", count=2)
         site.wait_until(lambda: len(old & site.workers()) == 1, "the other one has gone")
-        site.killed = True
-        site.signal(signal.SIGKILL)
-        assert site.wait_exit() == -signal.SIGKILL
+        site.kill_arbiter()
         site.wait_until(site.is_gone, "no process is left")
         assert isinstance(answer.exception(), OSError)
 

@@ -305,9 +305,7 @@ def test_the_watcher_leaves_the_signals_of_a_terminal_to_the_arbiter(service: St
 
 def test_no_watcher_outlives_a_killed_arbiter(service: StartService) -> None:
     site = start(service(), "--pid", "service.pid")
-    site.killed = True
-    os.kill(site.pid, signal.SIGKILL)
-    site.wait_exit()
+    site.kill_arbiter()
     site.wait_until(site.is_gone, "everything is gone")
 
 

@@ -114,9 +114,7 @@ def test_a_killed_arbiter_leaves_nothing(service: StartService, preload: bool) -
     """Pidfile and socket lie where the user may remove nothing. The judgement after the test looks for them."""
     site = service(bind="unix", public=True)
     start(site, preload=preload).wait_serving(1)
-    site.killed = True
-    site.signal(signal.SIGKILL)
-    assert site.wait_exit() == -signal.SIGKILL
+    site.kill_arbiter()
     site.wait_until(site.is_gone, "no process is left", timeout=10)
 
 
@@ -126,9 +124,7 @@ def test_a_killed_arbiter_of_a_blocked_worker(service: StartService) -> None:
     with ThreadPoolExecutor() as pool:
         answer = pool.submit(site.get, "/block/3600")
         site.wait_event("blocking")
-        site.killed = True
-        site.signal(signal.SIGKILL)
-        assert site.wait_exit() == -signal.SIGKILL
+        site.kill_arbiter()
         site.wait_until(site.is_gone, "no process is left", timeout=15)
         assert isinstance(answer.exception(), OSError)
 
@@ -141,9 +137,7 @@ def test_a_killed_arbiter_that_was_loading(service: StartService) -> None:
     site.start("--user", USER, "--preload", "--pid", "service.pid", prefix=reachable())
     site.wait_event("importing")
     assert owners(site.pids().loaders) == {(ENTRY.pw_uid, ENTRY.pw_gid)}
-    site.killed = True
-    site.signal(signal.SIGKILL)
-    site.wait_exit()
+    site.kill_arbiter()
     site.wait_until(site.is_gone, "no process is left", timeout=10)
 
 
@@ -224,9 +218,7 @@ def test_the_watcher_is_not_root_either(service: StartService) -> None:
     assert owners([watcher(site)]) == {(ENTRY.pw_uid, ENTRY.pw_gid)}
     site.deploy("2")
     site.wait_serving(1, version="2")
-    site.killed = True
-    site.signal(signal.SIGKILL)
-    site.wait_exit()
+    site.kill_arbiter()
     site.wait_until(site.is_gone, "no process is left", timeout=10)
 
 
