@@ -77,6 +77,8 @@ class Nginx:
             self._process.wait(PATIENCE)
 
     @property
-    def log(self) -> str:
+    def errors(self) -> list[str]:
+        """The lines of its log that tell of failures."""
         path = self.directory / "error.log"
-        return path.read_text() if path.exists() else ""
+        lines = path.read_text().splitlines() if path.exists() else []
+        return [line for line in lines if "[error]" in line or "[crit]" in line]
