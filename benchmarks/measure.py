@@ -18,6 +18,7 @@ from tests.process.harness import free_port
 
 PLAIN = "from benchmarks.apps.plain import Plain\n{at_import}\napp = Plain({version!r})\n"
 FRAMEWORK = "from benchmarks.apps.framework import make\napp = make()\n"
+WSGI = "from benchmarks.apps.wsgi import make\n{at_import}\napp = make({version!r})\n"
 CODE = "from benchmarks.apps.code import make\napp = make()\n"
 DATA = "from benchmarks.apps.data import make\napp = make()\n"
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks import accounting, websocket, wrk
-from benchmarks.measure import FRAMEWORK, PLAIN, Figure, Findings, Measure, Settings, pids, serving, stop
-from benchmarks.peers import Peer
+from benchmarks.measure import FRAMEWORK, PLAIN, WSGI, Figure, Findings, Measure, Settings, pids, serving, stop
+from benchmarks.peers import BASELINE, OURS, Peer
 from benchmarks.servers import Server
 
 START_UP_LINES = 200
@@ -34,7 +34,10 @@ class Usage:
 
 @dataclass(frozen=True)
 class Throughput:
-    """wrk against one path. ``script`` and ``arguments`` are for it; with ``log``, the access log goes to a file."""
+    """wrk against one path. ``script`` and ``arguments`` are for it; with ``log``, the access log goes to a file.
+
+    ``worker`` are options that come after those of the server, for an application that is WSGI.
+    """
 
     name: str
     title: str
@@ -43,6 +46,7 @@ class Throughput:
     script: str = ""
     arguments: tuple[str, ...] = ()
     headers: tuple[str, ...] = ()
+    worker: tuple[str, ...] = ()
     log: bool = False
     rounds: int = 100
 
@@ -51,10 +55,12 @@ class Throughput:
         return (Figure("requests/s", more=True), Figure("CPU per request", "µs"))
 
     def suits(self, peer: Peer) -> bool:
+        if self.application == WSGI:
+            return peer.name in (OURS, BASELINE)
         return peer.asgi or (self.application == PLAIN and not self.log)
 
     def run(self, peer: Peer, settings: Settings, turn: int) -> Findings:
-        with serving(peer, settings.workers, self.application, log=self.log) as server:
+        with serving(peer, settings.workers, self.application, log=self.log, more=self.worker) as server:
             warm = self._load(server, settings, settings.warm_up)
             usage = Usage(server)
             result = self._load(server, settings, settings.seconds)
@@ -148,7 +154,23 @@ PLAIN_MEASURES = (
     Throughput("streaming", "Streaming: 16 pieces of 4 KiB, length unknown", "/stream"),
     Throughput("close", "A connection per request", headers=("Connection: close",)),
 )
+SYNC = ("--worker-class", "sync")
+GTHREAD = ("--worker-class", "gthread", "--threads", "4")
+WSGI_MEASURES = (
+    Throughput("wsgi-sync", "WSGI, one thread (sync): 13 bytes", application=WSGI, worker=SYNC),
+    Throughput("wsgi-gthread", "WSGI, four threads (gthread): 13 bytes", application=WSGI, worker=GTHREAD),
+    Throughput(
+        "wsgi-post-64k",
+        "WSGI, four threads (gthread): POST of 64 KiB",
+        "/upload/65536",
+        WSGI,
+        script="upload.lua",
+        arguments=("65536",),
+        worker=GTHREAD,
+    ),
+)
 MEASURES: tuple[Measure, ...] = (
     *(measure for plain in PLAIN_MEASURES for measure in (plain, logged(plain))),
     WebSocket(),
+    *WSGI_MEASURES,
 )
