@@ -12,6 +12,7 @@ import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -122,6 +123,25 @@ def test_where_an_atom_differs_on_purpose(start: Start) -> None:
     assert (theirs[1].split("|")[1], ours[1].split("|")[1]) == ("B=0", "B=21")
     # What could be taken for an escape is escaped.
     assert (theirs[2].split("|")[2], ours[2].split("|")[2]) == ("a=\\x", "a=\\\\x")
+
+
+@pytest.mark.parametrize("app", ["wsgi", "asgi"])
+def test_debug_tells_the_configuration_and_each_request(start: Start, app: str) -> None:
+    configuration = "loglevel = 'debug'\nerrorlog = 'error.log'\nproc_name = 'shop'\n"
+    servers = [start("gunicorn", configuration, app=app), start("supervisor", configuration, app=app)]
+    for server in servers:
+        server.ready()
+        for request in REQUESTS:
+            server.exchange(request)
+        server.stop()
+    told = [server.text("error.log") for server in servers]
+    theirs, ours = (re.findall(r"\[DEBUG\] ((?!GET /ready)[A-Z]+ /.*)", text) for text in told)
+    assert len(theirs) == len(REQUESTS)
+    # gunicorn's ASGI worker has decoded the path, its sync worker and ours have not.
+    assert (ours if app == "wsgi" else [unquote(line) for line in ours]) == theirs
+    for text in told:
+        assert re.search(r"\[DEBUG\] Current configuration:\n", text)
+        assert re.search(r"^ *proc_name *[:=] shop\b", text, re.MULTILINE)
 
 
 # -- StatsD

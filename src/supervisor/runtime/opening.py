@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Iterable
 
+from supervisor.config.render import print_config
 from supervisor.config.settings import Settings
 from supervisor.config.worker_class import described
 from supervisor.runtime import staleness
@@ -20,6 +21,8 @@ def say_what_starts(log: logging.Logger, settings: Settings, *, rereads: bool) -
         log.info("Configuration: %s", settings.config_path)
     for warning in settings.warnings:
         log.warning("%s", warning)
+    if log.isEnabledFor(logging.DEBUG):
+        log.debug("Current configuration:\n%s", print_config(settings))
     staleness.report(log, settings.app, rereads=rereads)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
+from supervisor.compat.config import pre_request as default_pre_request
 from supervisor.compat.surface import REQUEST_LEFT_OUT, RESPONSE_LEFT_OUT, missing
 from supervisor.hooks import call_hook, positional_limit
 from supervisor.logs.record import environ_of
@@ -82,8 +83,13 @@ class RequestHooks:
 
     @classmethod
     def of(cls, worker: Any, log: logging.Logger, settings: Any) -> RequestHooks | None:
-        """The hooks that ``settings`` names, or None if it names neither."""
+        """The hooks that ``settings`` names, or None if it names neither.
+
+        With the log level ``debug`` there always is a ``pre_request``: gunicorn's own, which logs method and path.
+        """
         pre, post = getattr(settings, "pre_request", None), getattr(settings, "post_request", None)
+        if pre is None and log.isEnabledFor(logging.DEBUG):
+            pre = default_pre_request
         return cls(worker, log, pre, post) if pre is not None or post is not None else None
 
     def before(self, exchange: Exchange) -> None:
