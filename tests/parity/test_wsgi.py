@@ -120,6 +120,27 @@ def text(environ, start_response):
     start_response("200 OK", [])
     return ["text"]
 
+def in_main_thread(environ, start_response):
+    import asyncio, signal, threading
+    def ring(number, frame):
+        raise TimeoutError("rung")
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, 0.01)
+    try:
+        threading.Event().wait(20)
+        said = "nothing"
+    except TimeoutError as error:
+        said = str(error)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    slept = loop.run_until_complete(asyncio.sleep(0, "slept"))
+    run = asyncio.run(asyncio.sleep(0, "run"))
+    loop.close()
+    start_response("200 OK", [])
+    return [f"{threading.current_thread().name} {said} {slept} {run}".encode()]
+
 def hints(environ, start_response):
     environ["wsgi.early_hints"]([("Link", "</style.css>; rel=preload")])
     start_response("200 OK", [("Content-Length", "2")])
@@ -339,6 +360,12 @@ def test_responses(pair: Pair, answer: str, method: str) -> None:
         assert theirs.partition(b"\r\n\r\n")[0] == ours.partition(b"\r\n\r\n")[0].replace(b"link:", b"Link:")
         theirs, ours = (each.partition(b"\r\n\r\n")[2] for each in (theirs, ours))
     assert whole(theirs) == whole(ours)
+
+
+def test_sync_runs_the_application_in_the_main_thread(pair: Pair) -> None:
+    """Timeouts by SIGALRM, which some applications have, work nowhere else."""
+    theirs, ours = pair.ask(b"GET /answer?in_main_thread HTTP/1.1\r\n" + HOST + b"\r\n")
+    assert whole(ours) == whole(theirs) == (b"200", [], b"MainThread rung slept run")
 
 
 def test_a_response_that_is_replaced_before_it_began(pair: Pair) -> None:

@@ -13,7 +13,7 @@ from tests.process.conftest import StartService
 from tests.process.harness import PATIENCE, Service
 
 APP = """
-import os, threading, time
+import os, signal, threading, time
 
 from probe import note
 
@@ -24,10 +24,14 @@ def app(environ, start_response):
         open(f"here.{os.getpid()}", "w").close()
         while len([name for name in os.listdir() if name.startswith("here.")]) < 4:
             time.sleep(0.01)
-    elif path == "/hang":
+    elif path in ("/hang", "/deaf"):
+        if path == "/deaf":
+            # As in a call into a library that is not to be interrupted.
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
         note("hanging", pid=os.getpid())
         while not os.path.exists("let_go"):
             time.sleep(0.01)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [str(os.getpid()).encode()]
 """
@@ -134,6 +138,49 @@ def test_what_waits_is_answered_when_the_service_stops(service: StartService, ki
     assert running.wait_exit() == 0
 
 
+def hang(running: Service, path: str = "/hang") -> socket.socket:
+    """A connection with a request that the application does not answer before it is let go."""
+    hanging = running.connect()
+    hanging.sendall(f"GET {path} HTTP/1.1\r\nHost: shop\r\nConnection: close\r\n\r\n".encode())
+    running.wait_event("hanging")
+    return hanging
+
+
+def test_a_stop_is_heard_while_the_application_hears_no_signal(service: StartService) -> None:
+    running = start(service)
+    hanging = hang(running, "/deaf")
+    running.term()
+    running.wait_until(lambda: _refused(running), "nobody listens any more")
+    (running.directory / "let_go").touch()
+    assert _rest(hanging).startswith(b"HTTP/1.1 200 ")
+    assert running.wait_exit() == 0
+
+
+@pytest.mark.parametrize("kind", ["sync", "gthread"])
+@pytest.mark.parametrize("path", ["/hang", "/deaf"])
+def test_a_request_that_outlasts_the_stop_is_left(service: StartService, kind: str, path: str) -> None:
+    running = service()
+    running.write("shop.py", APP)
+    running.write("conf.py", "from probe import note\ndef worker_exit(server, worker): note('left')\n")
+    running.start("-c", "conf.py", "-k", kind, "--graceful-timeout", "1", app="shop:app")
+    running.wait_log("Ready: ")
+    hanging = hang(running, path)
+    running.term()
+    assert _rest(hanging).startswith(b"HTTP/1.1 503 ")
+    assert running.wait_exit() == 0
+    assert "graceful_timeout of 1 s is over: cancelling 1 requests: GET " + path in running.log
+    assert len(running.events("left")) == 1
+
+
+@pytest.mark.parametrize("path", ["/hang", "/deaf"])
+def test_a_worker_without_arbiter_leaves_its_request_in_the_end(service: StartService, path: str) -> None:
+    running = start(service, "--graceful-timeout", "1")
+    hanging = hang(running, path)
+    running.kill_arbiter()
+    assert _rest(hanging).startswith(b"HTTP/1.1 503 ")
+    running.wait_until(running.is_gone, "no process is left")
+
+
 def test_a_reload_leaves_the_queue_to_the_new_workers(service: StartService) -> None:
     """The old worker hangs until its end; what waits meanwhile must not wait for it."""
     running = start(service, "--graceful-timeout", "60")
@@ -147,6 +194,14 @@ def test_a_reload_leaves_the_queue_to_the_new_workers(service: StartService) -> 
             assert all(int(each.result().body) != old for each in waiting)
         (running.directory / "let_go").touch()
         assert _rest(hanging).endswith(str(old).encode())
+
+
+def _refused(running: Service) -> bool:
+    try:
+        running.connect().close()
+    except ConnectionRefusedError:
+        return True
+    return False
 
 
 def _rest(connection: socket.socket) -> bytes:

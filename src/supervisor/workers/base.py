@@ -29,7 +29,7 @@ import sys
 import threading
 from enum import IntEnum
 from types import FrameType
-from typing import Any
+from typing import Any, NoReturn
 
 from supervisor.application import explain
 from supervisor.hooks import run_hook
@@ -264,10 +264,16 @@ class Worker:
                 "%s", abort_report(self.context.row.last_beat, frame, self.live_requests(), self.silent_part())
             )
             run_hook(self.error_log, self.cfg, "worker_abort", self)
+        finally:
+            self.end(1)
+
+    def end(self, code: int) -> NoReturn:
+        """Call the hook ``worker_exit`` and end the process, whatever else goes on in it."""
+        try:
             run_hook(self.error_log, self.cfg, "worker_exit", self.context.server, self)
             self.flush_logs()
         finally:
-            os._exit(1)
+            os._exit(code)
 
     def request_stop(self, level: Stop) -> None:
         """Stop as urgently as ``level`` says, unless it was already told to at least as urgently."""
@@ -297,7 +303,8 @@ class Worker:
     def _arm_last_resort(self) -> None:
         if not self._last_resort:
             self._last_resort = True
-            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(signal.SIGALRM, signal.SIG_DFL)
             signal.alarm(self.orphan_patience())
 
     def flush_logs(self) -> None:

@@ -137,6 +137,9 @@ class Server:
             self._arbiter_gone = True
             self.log.warning("the arbiter is gone: draining, then exiting")
             self.worker.request_stop(Stop.GRACEFUL)
+        elif self.worker.stop == Stop.NO and link.ordered_to_go():
+            # The signal that goes with it may wait: for an application that keeps the main thread where none is heard.
+            self.worker.request_stop(Stop.GRACEFUL)
 
     # -- the life
 

@@ -155,6 +155,13 @@ class UvicornWorker(Worker):
 
     def serve(self) -> int:
         """Run the event loop until the worker was told to stop and has drained."""
+        if self.gateway is None or self.gateway.main is None:
+            return self._run_event_loop()
+        from supervisor.workers import wsgi
+
+        return wsgi.serve_beside(self, self.gateway.main, self._run_event_loop)
+
+    def _run_event_loop(self) -> int:
         factory = self._loop_factory()
         loop = factory()
         asyncio.set_event_loop(loop)

@@ -5,6 +5,8 @@
 ==========================  ==================================  =======================================
 when                        ``threads`` is 1                    more threads, or ``worker_class`` says so
 requests at the same time   1                                   ``threads``
+the application runs in     the main thread                     threads of its own
+the event loop runs in      a thread of its own                 the main thread
 ``timeout``                 bounds each request                 does not: the event loop goes on
 connections                 closed after a response             kept for ``keepalive`` seconds
 ==========================  ==================================  =======================================
@@ -16,7 +18,11 @@ Where there is one thread, a connection that is kept would bind its client to it
 
 from __future__ import annotations
 
+import signal
+import threading
+from collections.abc import Callable
 from concurrent.futures import Future, wait
+from functools import partial
 from typing import Any, ClassVar, Final
 
 from supervisor.errors import BootError
@@ -26,10 +32,14 @@ from supervisor.workers.interface import is_async
 from supervisor.workers.journal import Exchange
 from supervisor.workers.reqhooks import RequestHooks
 from supervisor.workers.streams import ErrorLog
+from supervisor.workers.threads import MainThread
 from supervisor.workers.uvicorn import UvicornWorker
 
 LAST_HOOKS: Final = 0.5
 """Seconds in which calls of ``post_request`` come to their end when the worker does."""
+
+OWN_FAULTS: Final = {signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE}
+"""Signals that go to the thread that has caused them; blocked, they end the process without a word of its handler."""
 
 
 class WSGIWorker(UvicornWorker):
@@ -75,6 +85,30 @@ def make_gateway(worker: UvicornWorker) -> Gateway:
     return Gateway(worker.wsgi, threads=threads, alone=timed, timeout=timeout, environ=environ, log=worker.error_log)
 
 
+def serve_beside(worker: UvicornWorker, main: MainThread, serve: Callable[[], int]) -> int:
+    """Run the event loop, which is ``serve``, in a thread, and the application in this one, the main thread.
+
+    Returns or raises what ``serve`` does. A request that goes on after that is left: the process ends around it.
+    """
+    outcome: Future[int] = Future()
+
+    def beside() -> None:
+        # They are for the main thread, which a signal has to wake, whatever it waits for (signal(7): any thread may
+        # be chosen that does not block it).
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals() - OWN_FAULTS)
+        try:
+            outcome.set_result(serve())
+        except BaseException as error:  # noqa: BLE001 - raised in the main thread
+            outcome.set_exception(error)
+        main.close()
+        if not main.ended.wait(LAST_HOOKS):
+            worker.end(1 if outcome.exception() else 0)
+
+    threading.Thread(target=beside, name="event-loop", daemon=True).start()
+    main.serve()
+    return outcome.result()
+
+
 def settle(worker: UvicornWorker, gateway: Gateway, hooks: RequestHooks | None) -> RequestHooks | None:
     """Fit the worker to the gateway before it serves; return the request hooks as the connections call them."""
     if gateway.alone:
@@ -92,7 +126,7 @@ class HooksInThreads(RequestHooks):
 
     def __init__(self, hooks: RequestHooks, gateway: Gateway) -> None:
         super().__init__(hooks.worker, hooks.log, hooks.pre, hooks.post)
-        self._executor = gateway.executor
+        self._runner = gateway.runner
         self._running: set[Future[None]] = set()
 
     def before(self, exchange: Exchange) -> None:
@@ -100,9 +134,14 @@ class HooksInThreads(RequestHooks):
 
     def after(self, exchange: Exchange) -> None:
         if self.post is not None:
-            running = self._executor.submit(super().after, exchange)
+            running: Future[None] = Future()
             self._running.add(running)
-            running.add_done_callback(self._running.discard)
+            self._runner.run(partial(self._after, exchange, running))
+
+    def _after(self, exchange: Exchange, running: Future[None]) -> None:
+        super().after(exchange)
+        running.set_result(None)
+        self._running.discard(running)
 
     def finish(self) -> None:
         """Wait until those that were called are done, but not for long."""

@@ -1,0 +1,96 @@
+"""The threads that WSGI requests run in: several, or the process's main thread alone.
+
+`concurrent.futures.ThreadPoolExecutor` does the same as `Threads` for anybody: a future for each call, and five locks
+on its way. That costs a trivial request as much as its parsing does, so this is what is left of it if nobody asks for a
+result.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import contextvars
+import logging
+import os
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from queue import SimpleQueue
+from typing import Protocol
+
+Work = Callable[[], object]
+
+
+class Runner(Protocol):
+    """Where work can be done, each piece of it in a context of its own (`contextvars`). It must not raise anything."""
+
+    def run(self, work: Work) -> None:
+        """Have ``work`` called, when a thread is free. To be called by the event loop only."""
+
+
+class Threads:
+    """A `Runner` of at most ``most`` threads, started when they are needed. They end with the process."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._work: SimpleQueue[Work] = SimpleQueue()
+        self._started = 0
+        # One entry for each thread that has come to the end of its work and was not counted on since.
+        self._idle: deque[None] = deque()
+
+    def run(self, work: Work) -> None:
+        self._work.put(partial(contextvars.copy_context().run, work))
+        try:
+            self._idle.pop()
+        except IndexError:
+            if self._started < self.most:
+                self._started += 1
+                threading.Thread(target=self._serve, name=f"wsgi-{self._started}", daemon=True).start()
+
+    def _serve(self) -> None:
+        get, rest = self._work.get, self._idle.append
+        while True:
+            get()()
+            rest(None)
+
+
+class MainThread:
+    """A `Runner` of the main thread, in which gunicorn's ``sync`` runs an application too.
+
+    Timeouts by SIGALRM, `signal.signal` and an event loop of one's own work nowhere else. Signals are handled here as
+    well, so the wait for work must end for them: it is a read from a pipe that they write to (`signal.set_wakeup_fd`).
+    """
+
+    def __init__(self, log: logging.Logger) -> None:
+        self.ended = threading.Event()
+        self._log = log
+        self._work: deque[Work] = deque()
+        self._closed = False
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._write, False)
+
+    def run(self, work: Work) -> None:
+        self._work.append(work)
+        self._wake()
+
+    def serve(self) -> None:
+        """Do what there is to do, until `close` is called. To be called in the main thread."""
+        signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        while not self._closed:
+            try:
+                os.read(self._read, 4096)
+                while self._work:
+                    contextvars.copy_context().run(self._work.popleft())
+            except BaseException:  # noqa: BLE001 - SystemExit as well: it is not the application's to end the worker here
+                self._log.exception("a signal handler of the application has raised between two requests; going on")
+        self.ended.set()
+
+    def close(self) -> None:
+        """Do no more than what is being done."""
+        self._closed = True
+        self._wake()
+
+    def _wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # whoever reads will be woken by what is in the pipe already
+            os.write(self._write, b"\0")
