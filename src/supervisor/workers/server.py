@@ -36,6 +36,7 @@ AFTER_SHUTDOWN: Final = 0.1
 CANCELLATION: Final = 0.5
 FLUSH: Final = 0.3
 ORDER_PATIENCE: Final = 0.3
+SIGNAL_PATIENCE: Final = 0.1
 
 
 class Server:
@@ -137,9 +138,15 @@ class Server:
             self._arbiter_gone = True
             self.log.warning("the arbiter is gone: draining, then exiting")
             self.worker.request_stop(Stop.GRACEFUL)
-        elif self.worker.stop == Stop.NO and link.ordered_to_go():
-            # The signal that goes with it may wait: for an application that keeps the main thread where none is heard.
-            self.worker.request_stop(Stop.GRACEFUL)
+        elif self.worker.is_beside and self.worker.stop == Stop.NO and link.ordered_to_go():
+            self.loop.call_later(SIGNAL_PATIENCE, self._go_without_signal)
+
+    def _go_without_signal(self) -> None:
+        """The signal that came with the order waits for an application that keeps the main thread where none is heard.
+
+        It comes first where it can: a worker class may have made a handler of its own.
+        """
+        self.worker.request_stop(Stop.GRACEFUL)
 
     # -- the life
 

@@ -75,19 +75,27 @@ class MainThread:
         self._wake()
 
     def serve(self) -> None:
-        """Do what there is to do, until `close` is called. To be called in the main thread."""
+        """Do what there is to do, until `close` is called, and all that was given before it is done.
+
+        To be called in the main thread.
+        """
         signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
-        while not self._closed:
+        while not self.ended.is_set():
             try:
-                os.read(self._read, 4096)
-                while self._work:
-                    contextvars.copy_context().run(self._work.popleft())
-            except BaseException:  # noqa: BLE001 - SystemExit as well: it is not the application's to end the worker here
+                self._serve()
+                self.ended.set()
+            except BaseException:  # noqa: BLE001 - SystemExit as well: it is not for the worker
                 self._log.exception("a signal handler of the application has raised between two requests; going on")
-        self.ended.set()
+
+    def _serve(self) -> None:
+        while not self._closed or self._work:
+            if not self._work:
+                os.read(self._read, 4096)
+            while self._work:
+                contextvars.copy_context().run(self._work.popleft())
 
     def close(self) -> None:
-        """Do no more than what is being done."""
+        """There will be no more work."""
         self._closed = True
         self._wake()
 

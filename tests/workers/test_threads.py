@@ -1,0 +1,171 @@
+"""Where WSGI requests run: a pool of threads, and the main thread."""
+
+from __future__ import annotations
+
+import contextvars
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from supervisor.workers.threads import MainThread, Threads
+
+PATIENCE = 20.0
+
+
+def done_in(threads: Threads, work: Callable[[], object]) -> None:
+    """Have it done, and wait."""
+    over = threading.Event()
+
+    def noted() -> None:
+        work()
+        over.set()
+
+    threads.run(noted)
+    assert over.wait(PATIENCE)
+
+
+def test_a_thread_that_is_free_is_used_again() -> None:
+    threads = Threads(4)
+    seen: list[int] = []
+    for _ in range(50):
+        done_in(threads, lambda: seen.append(threading.get_ident()))
+    # The one before may not have come to its rest yet; without that, there would be one.
+    assert len(set(seen)) <= 4
+    assert len(seen) == 50
+
+
+def test_as_many_as_are_allowed_run_side_by_side_and_the_rest_wait() -> None:
+    threads, gate, inside = Threads(3), threading.Event(), threading.Semaphore(0)
+    names: list[str] = []
+    over = [threading.Event() for _ in range(5)]
+
+    def work(number: int) -> None:
+        names.append(threading.current_thread().name)
+        inside.release()
+        gate.wait(PATIENCE)
+        over[number].set()
+
+    for number in range(5):
+        threads.run(lambda number=number: work(number))  # type: ignore[misc]  # the default is no argument of the call
+    for _ in range(3):
+        assert inside.acquire(timeout=PATIENCE)
+    assert sorted(names) == ["wsgi-1", "wsgi-2", "wsgi-3"]
+    gate.set()
+    assert all(event.wait(PATIENCE) for event in over)
+    assert len(names) == 5
+
+
+variable = contextvars.ContextVar("variable", default="default")
+
+
+def test_each_work_of_a_thread_has_a_context_of_its_own() -> None:
+    threads = Threads(1)
+    seen: list[str] = []
+    for _ in range(2):
+        done_in(threads, lambda: change(seen))
+    assert seen == ["default", "default"]
+
+
+def change(seen: list[str]) -> None:
+    seen.append(variable.get())
+    variable.set("changed")
+
+
+@pytest.fixture
+def main() -> Iterator[MainThread]:
+    before = signal.set_wakeup_fd(-1)
+    yield MainThread(logging.getLogger("main thread"))
+    signal.set_wakeup_fd(before)
+
+
+def beside(main: MainThread, act: Callable[[], None]) -> None:
+    """Let another thread act once the main thread serves, and until it does no more."""
+    serving = threading.Event()
+
+    def acting() -> None:
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+        try:
+            main.run(serving.set)
+            assert serving.wait(PATIENCE)
+            act()
+        finally:
+            main.close()
+
+    thread = threading.Thread(target=acting)
+    thread.start()
+    main.serve()
+    thread.join(PATIENCE)
+    assert main.ended.is_set()
+
+
+def test_the_main_thread_does_in_order_all_that_was_given_before_the_end(main: MainThread) -> None:
+    seen: list[tuple[int, bool]] = []
+
+    def act() -> None:
+        for number in range(1000):
+            main.run(lambda number=number: seen.append((number, in_main())))  # type: ignore[misc]  # as above
+
+    beside(main, act)
+    assert seen == [(number, True) for number in range(1000)]
+
+
+def in_main() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
+def test_work_in_the_main_thread_sees_its_context_and_changes_nothing_there(main: MainThread) -> None:
+    seen: list[str] = []
+    token = variable.set("set in main")
+    try:
+
+        def act() -> None:
+            main.run(lambda: change(seen))
+            main.run(lambda: change(seen))
+
+        beside(main, act)
+        assert seen == ["set in main", "set in main"]
+        assert variable.get() == "set in main"
+    finally:
+        variable.reset(token)
+
+
+def test_a_signal_is_handled_while_the_main_thread_waits(main: MainThread) -> None:
+    heard = threading.Event()
+    before = signal.signal(signal.SIGUSR1, lambda *_: heard.set())
+    try:
+
+        def act() -> None:
+            os.kill(os.getpid(), signal.SIGUSR1)
+            assert heard.wait(PATIENCE)
+
+        beside(main, act)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert heard.is_set()
+
+
+def test_a_signal_handler_that_raises_does_not_end_it(main: MainThread, caplog: pytest.LogCaptureFixture) -> None:
+    """An alarm may ring a moment after the request that it was meant for."""
+    raised, seen = threading.Event(), []
+
+    def ring(*_: object) -> None:
+        raised.set()
+        raise SystemExit("late")
+
+    before = signal.signal(signal.SIGUSR1, ring)
+    try:
+
+        def act() -> None:
+            os.kill(os.getpid(), signal.SIGUSR1)
+            assert raised.wait(PATIENCE)
+            main.run(lambda: seen.append("served"))
+
+        beside(main, act)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    assert seen == ["served"]
+    assert "a signal handler of the application has raised between two requests" in caplog.text
