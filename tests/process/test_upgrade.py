@@ -92,11 +92,13 @@ def site(request: pytest.FixtureRequest, service: StartService) -> Iterator[Serv
         site.wait_until(site.is_gone, "no process is left")
 
 
-def test_ten_upgrades_under_load_lose_nothing_and_leak_nothing(site: Service) -> None:
+def test_many_upgrades_under_load_lose_nothing_and_leak_nothing(site: Service) -> None:
     upgrades = upgradable(site)
+    # What could add up is not the transport's.
+    rounds = 4 if site.socket_path.exists() else 10
     descriptors = set()
     with Load(target(site), *TRAFFIC) as load:
-        for round_ in range(10):
+        for round_ in range(rounds):
             old, new = upgrades.arbiter(), upgrades.start_new()
             upgrades.go(old)
             upgrades.promoted(new)
