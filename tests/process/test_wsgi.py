@@ -7,6 +7,7 @@ import socket
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import psutil
 import pytest
 
 from tests.process.conftest import StartService
@@ -32,6 +33,8 @@ def app(environ, start_response):
         while not os.path.exists("let_go"):
             time.sleep(0.01)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+    elif path == "/fork" and (child := os.fork()):
+        note("forked", child=child)
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [str(os.getpid()).encode()]
 """
@@ -194,6 +197,23 @@ def test_a_reload_leaves_the_queue_to_the_new_workers(service: StartService) -> 
             assert all(int(each.result().body) != old for each in waiting)
         (running.directory / "let_go").touch()
         assert _rest(hanging).endswith(str(old).encode())
+
+
+def test_a_child_of_the_application_that_falls_through_takes_nothing(service: StartService) -> None:
+    running = start(service, "-k", "sync")
+    (worker,) = running.workers()
+    for _ in range(3):
+        assert int(running.get("/fork").body) == worker
+    children = {event["child"] for event in running.events("forked")}
+    assert all(int(running.get().body) == worker for _ in range(20))
+    running.wait_until(lambda: all(_is_over(child) for child in children), "the children have ended")
+
+
+def _is_over(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 def _refused(running: Service) -> bool:

@@ -88,11 +88,16 @@ class MainThread:
                 self._log.exception("a signal handler of the application has raised between two requests; going on")
 
     def _serve(self) -> None:
+        pid = os.getpid()
         while not self._closed or self._work:
             if not self._work:
                 os.read(self._read, 4096)
             while self._work:
                 contextvars.copy_context().run(self._work.popleft())
+                if os.getpid() != pid:
+                    # A child that the application has forked, and not ended: it has no event loop, and what it read
+                    # from the pipe would be missing in this process.
+                    os._exit(0)
 
     def close(self) -> None:
         """There will be no more work."""

@@ -174,7 +174,7 @@ class UvicornWorker(Worker):
             self.context.row.rest()
             asyncio.set_event_loop(None)
             loop.close()
-            if self.shared is not None and self.shared.hooks is not None:
+            if self.shared is not None and self.shared.hooks is not None and not self.is_beside:
                 self.shared.hooks.finish()
 
     async def _main(self, loop: asyncio.AbstractEventLoop) -> int:

@@ -91,6 +91,8 @@ def serve_beside(worker: UvicornWorker, main: MainThread, serve: Callable[[], in
     Returns or raises what ``serve`` does. A request that goes on after that is left: the process ends around it.
     """
     outcome: Future[int] = Future()
+    # Held by the thread that ends the process: the other one waits for that.
+    last = threading.Lock()
 
     def beside() -> None:
         # They are for the main thread, which a signal has to wake, whatever it waits for (signal(7): any thread may
@@ -101,11 +103,12 @@ def serve_beside(worker: UvicornWorker, main: MainThread, serve: Callable[[], in
         except BaseException as error:  # noqa: BLE001 - raised in the main thread
             outcome.set_exception(error)
         main.close()
-        if not main.ended.wait(LAST_HOOKS):
+        if not main.ended.wait(LAST_HOOKS) and last.acquire(blocking=False):
             worker.end(1 if outcome.exception() else 0)
 
     threading.Thread(target=beside, name="event-loop", daemon=True).start()
     main.serve()
+    last.acquire()
     return outcome.result()
 
 
