@@ -31,7 +31,7 @@ MEASURES: tuple[Measure, ...] = (
     *memory.MEASURES,
     *overhead.MEASURES,
 )
-QUICK = ("hello", "hello-log", "post-1k", "chunked", "streaming", "close", "websocket", "latency", "hup")
+QUICK = ("hello", "hello-log", "post-1k", "close", "websocket", "latency", "hup")
 QUICK_SETTINGS = Settings(seconds=1.0, warm_up=1.0, connections=32, rate=500.0)
 ROUNDS = 5
 QUICK_ROUNDS = 2
