@@ -133,12 +133,16 @@ def test_work_in_the_main_thread_sees_its_context_and_changes_nothing_there(main
         variable.reset(token)
 
 
-def test_a_signal_is_handled_while_the_main_thread_waits(main: MainThread) -> None:
+@pytest.mark.parametrize("taken", [False, True], ids=["", "an event loop has taken the wake-ups away"])
+def test_a_signal_is_handled_while_the_main_thread_waits(main: MainThread, taken: bool) -> None:
     heard = threading.Event()
     before = signal.signal(signal.SIGUSR1, lambda *_: heard.set())
+    signal.siginterrupt(signal.SIGUSR1, False)
     try:
 
         def act() -> None:
+            if taken:
+                main.run(lambda: signal.set_wakeup_fd(-1))
             os.kill(os.getpid(), signal.SIGUSR1)
             assert heard.wait(PATIENCE)
 

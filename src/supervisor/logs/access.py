@@ -79,7 +79,14 @@ class AccessLog:
         if not self._lines or self._handler is None:
             return
         lines, self._lines = self._lines, []
-        stream: Any = self._handler.stream
+        # USR1 may be handled in another thread, and close the file whose descriptor is used here.
+        self._handler.acquire()
+        try:
+            self._write(self._handler.stream, lines)
+        finally:
+            self._handler.release()
+
+    def _write(self, stream: Any, lines: list[str]) -> None:
         try:
             descriptor = stream.fileno()
             pieces = _whole_lines(lines, most=select.PIPE_BUF if _is_pipe(descriptor) else None)

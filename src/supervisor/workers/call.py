@@ -128,7 +128,9 @@ class Call:
         gateway = self.gateway
         gateway.moved = monotonic()
         try:
-            self._answer()
+            # Not where it was cancelled while it waited for the thread: its client has been told so, and may ask again.
+            if not self.left:
+                self._answer()
         except BaseException as error:  # noqa: BLE001 - as in gunicorn, an exit ends the request, not the worker
             if isinstance(error, ClientDisconnected) or self._gone():
                 gateway.log.debug("the client of %s %s left", self.exchange.method, self.exchange.path)

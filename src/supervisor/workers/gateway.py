@@ -68,7 +68,7 @@ class Gateway:
         self.freed: Callable[[], None] = lambda: None
         self.active = 0
         self._beyond: Any = middleware()(app, workers=threads)
-        self.main = MainThread(log) if alone else None
+        self.main = MainThread(log) if alone and threads == 1 else None
         self.runner: Runner = self.main or Threads(threads)
         # When a thread last took up a request, or took or gave something.
         self.moved = 0.0

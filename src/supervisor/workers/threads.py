@@ -79,7 +79,6 @@ class MainThread:
 
         To be called in the main thread.
         """
-        signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
         while not self.ended.is_set():
             try:
                 self._serve()
@@ -90,6 +89,8 @@ class MainThread:
     def _serve(self) -> None:
         pid = os.getpid()
         while not self._closed or self._work:
+            # Each time anew: an event loop that the application ran here may have taken it away.
+            signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
             if not self._work:
                 os.read(self._read, 4096)
             while self._work:

@@ -104,7 +104,9 @@ def serve_beside(worker: UvicornWorker, main: MainThread, serve: Callable[[], in
             outcome.set_exception(error)
         main.close()
         if not main.ended.wait(LAST_HOOKS) and last.acquire(blocking=False):
-            worker.end(1 if outcome.exception() else 0)
+            if failure := outcome.exception():
+                worker.error_log.critical("the worker failed", exc_info=failure)
+            worker.end(1 if failure else 0)
 
     threading.Thread(target=beside, name="event-loop", daemon=True).start()
     main.serve()
