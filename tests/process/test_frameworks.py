@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import re
@@ -9,7 +10,7 @@ import shutil
 import signal
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -211,6 +212,16 @@ class Visitors:
         connection.close()
 
 
+@contextlib.contextmanager
+def visited(running: Service, directory: Path, *, unix: bool) -> Iterator[tuple[Nginx, Visitors]]:
+    """A service that is ready, nginx in front of it, and visitors who come through that."""
+    with Nginx(running, directory, unix=unix) as nginx:
+        running.wait_log("Ready: ")
+        running.wait_until(lambda: _answers(nginx.port), "nginx answers")
+        with Visitors(nginx.port, 6) as visitors:
+            yield nginx, visitors
+
+
 @pytest.mark.parametrize(
     ("name", "more", "bind"),
     [
@@ -227,14 +238,11 @@ class Visitors:
 )
 def test_reload(service: StartService, tmp_path: Path, name: str, more: str, bind: str) -> None:
     running = start(service, FRAMEWORKS[name], bind, *f"--workers 2 --keep-alive 75 {more}".split())
-    with Nginx(running, tmp_path / "nginx", unix=bind == "unix") as nginx:
-        running.wait_log("Ready: ")
-        running.wait_until(lambda: _answers(nginx.port), "nginx answers")
-        with Visitors(nginx.port, 6) as visitors:
-            reload(running, visitors)
-            running.wait_until(lambda: visitors.uploads > 1, "something large was uploaded")
-        assert visitors.wrong == []
-        assert not nginx.errors
+    with visited(running, tmp_path / "nginx", unix=bind == "unix") as (nginx, visitors):
+        reload(running, visitors)
+        running.wait_until(lambda: visitors.uploads > 1, "something large was uploaded")
+    assert visitors.wrong == []
+    assert not nginx.errors
 
 
 def reload(running: Service, visitors: Visitors) -> None:
@@ -251,19 +259,16 @@ def reload(running: Service, visitors: Visitors) -> None:
 def test_upgrade(service: StartService, tmp_path: Path, name: str, bind: str) -> None:
     more = ["--workers", "2", "--keep-alive", "75", "--preload", "--upgrade-auto", "--pid", "service.pid"]
     running = start(service, FRAMEWORKS[name], bind, *more)
-    with Nginx(running, tmp_path / "nginx", unix=bind == "unix") as nginx:
-        running.wait_log("Ready: ")
-        running.wait_until(lambda: _answers(nginx.port), "nginx answers")
-        with Visitors(nginx.port, 6) as visitors:
-            before, old = running.workers(), running.pid
-            running.wait_until(lambda: visitors.pids & before, "requests are answered")
-            running.signal(signal.SIGUSR2)
-            wait_for_heir(running, old)
-            visitors.pids.clear()
-            running.wait_until(lambda: visitors.pids and not visitors.pids & before, "the new workers answer")
-            running.wait_until(lambda: visitors.uploads > 1, "something large was uploaded")
-        assert visitors.wrong == []
-        assert not nginx.errors
+    with visited(running, tmp_path / "nginx", unix=bind == "unix") as (nginx, visitors):
+        before, old = running.workers(), running.pid
+        running.wait_until(lambda: visitors.pids & before, "requests are answered")
+        running.signal(signal.SIGUSR2)
+        wait_for_heir(running, old)
+        visitors.pids.clear()
+        running.wait_until(lambda: visitors.pids and not visitors.pids & before, "the new workers answer")
+        running.wait_until(lambda: visitors.uploads > 1, "something large was uploaded")
+    assert visitors.wrong == []
+    assert not nginx.errors
     running.term()
     running.wait_until(running.is_gone, "no process is left")
 
@@ -279,19 +284,16 @@ def test_upgrade(service: StartService, tmp_path: Path, name: str, bind: str) ->
 )
 def test_stop(service: StartService, tmp_path: Path, name: str, more: str, bind: str) -> None:
     running = start(service, FRAMEWORKS[name], bind, *f"--workers 2 --keep-alive 75 {more}".split())
-    with Nginx(running, tmp_path / "nginx", unix=bind == "unix") as nginx:
-        running.wait_log("Ready: ")
-        running.wait_until(lambda: _answers(nginx.port), "nginx answers")
-        with Visitors(nginx.port, 6) as visitors:
-            running.wait_until(lambda: visitors.pids and visitors.uploads, "requests are answered")
-            assert visitors.wrong == []
-            running.term()
-            assert running.wait_exit() == 0
-            running.wait_until(lambda: visitors.wrong, "nginx finds nobody")
-        # Who was let in was answered; who comes later cannot be let in, and is told so by nginx.
-        assert {line.partition(" ")[0] for line in visitors.wrong} == {"502"}
-        assert nginx.errors
-        assert [line for line in nginx.errors if not NOBODY_LISTENS.search(line)] == []
+    with visited(running, tmp_path / "nginx", unix=bind == "unix") as (nginx, visitors):
+        running.wait_until(lambda: visitors.pids and visitors.uploads, "requests are answered")
+        assert visitors.wrong == []
+        running.term()
+        assert running.wait_exit() == 0
+        running.wait_until(lambda: visitors.wrong, "nginx finds nobody")
+    # Who was let in was answered; who comes later cannot be let in, and is told so by nginx.
+    assert {line.partition(" ")[0] for line in visitors.wrong} == {"502"}
+    assert nginx.errors
+    assert [line for line in nginx.errors if not NOBODY_LISTENS.search(line)] == []
 
 
 def _answers(port: int) -> bool:

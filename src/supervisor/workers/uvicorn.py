@@ -104,8 +104,6 @@ class UvicornWorker(Worker):
         if trusts_proxies:
             self.forwarded = Forwarded(self.config.forwarded_allow_ips, settings.secure_scheme_headers)
         self.gateway: Gateway | None = None
-        # Whether the event loop runs in a thread beside the application, which has the main one.
-        self.is_beside = False
         self.shared: Shared | None = None
         self._server: Server | None = None
 
@@ -159,7 +157,6 @@ class UvicornWorker(Worker):
         """Run the event loop until the worker was told to stop and has drained."""
         if self.gateway is None or self.gateway.main is None:
             return self._run_event_loop()
-        self.is_beside = True
         from supervisor.workers import wsgi
 
         return wsgi.serve_beside(self, self.gateway.main, self._run_event_loop)
@@ -221,6 +218,11 @@ class UvicornWorker(Worker):
         return functools.partial(engine.custom_loop, self.config)
 
     # -- what the server asks for
+
+    @property
+    def is_beside(self) -> bool:
+        """Whether the event loop runs in a thread beside the application, which has the main one."""
+        return self.gateway is not None and self.gateway.main is not None
 
     def is_stuck(self, seconds: float) -> bool:
         """Whether the heartbeat has to stop though the event loop runs: see `supervisor.workers.wsgi`."""
