@@ -13,7 +13,8 @@ class OnlyHere:
 
     Its parent's listeners, wake-up pipe and epoll set are the child's as well (fork(2), epoll(7)): going on, it would
     take events that are the parent's, and in the end shut its sockets down. ``if os.fork() == 0: ...; sys.exit()`` is
-    how scripts put themselves into the background; the exit code is heeded.
+    how scripts put themselves into the background. The exit code is heeded, and an exception printed, as at the end of
+    a script.
     """
 
     def __enter__(self) -> None:
@@ -28,5 +29,7 @@ class OnlyHere:
         if isinstance(error, SystemExit):
             code = error.code if isinstance(error.code, int) else int(error.code is not None)
         with contextlib.suppress(Exception):
+            if kind is not None and error is not None and not isinstance(error, SystemExit):
+                sys.excepthook(kind, error, trace)
             sys.stdout.flush()
         os._exit(code & 0xFF)

@@ -16,6 +16,10 @@ from supervisor.workers.threads import MainThread, Threads
 PATIENCE = 20.0
 
 
+def make(most: int) -> Threads:
+    return Threads(most, logging.getLogger("threads"))
+
+
 def done_in(threads: Threads, work: Callable[[], object]) -> None:
     """Have it done, and wait."""
     over = threading.Event()
@@ -29,7 +33,7 @@ def done_in(threads: Threads, work: Callable[[], object]) -> None:
 
 
 def test_a_thread_that_is_free_is_used_again() -> None:
-    threads = Threads(4)
+    threads = make(4)
     seen: list[int] = []
     for _ in range(50):
         done_in(threads, lambda: seen.append(threading.get_ident()))
@@ -39,7 +43,7 @@ def test_a_thread_that_is_free_is_used_again() -> None:
 
 
 def test_as_many_as_are_allowed_run_side_by_side_and_the_rest_wait() -> None:
-    threads, gate, inside = Threads(3), threading.Event(), threading.Semaphore(0)
+    threads, gate, inside = make(3), threading.Event(), threading.Semaphore(0)
     names: list[str] = []
     over = [threading.Event() for _ in range(5)]
 
@@ -59,11 +63,81 @@ def test_as_many_as_are_allowed_run_side_by_side_and_the_rest_wait() -> None:
     assert len(names) == 5
 
 
+@pytest.fixture
+def no_more_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[None]]:
+    """While there is something in this list, no thread can be started; each attempt takes one entry away."""
+    refusals: list[None] = []
+    start = threading.Thread.start
+
+    def limited(thread: threading.Thread) -> None:
+        if refusals:
+            refusals.pop()
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+    return refusals
+
+
+def test_where_no_thread_can_be_started_at_all_the_work_is_refused_and_not_kept(no_more_threads: list[None]) -> None:
+    threads, seen = make(2), list[str]()
+    no_more_threads.append(None)
+    with pytest.raises(RuntimeError, match="can't start new thread"):
+        threads.run(lambda: seen.append("refused"))
+    done_in(threads, lambda: seen.append("done"))
+    assert seen == ["done"]
+
+
+def test_where_no_further_thread_can_be_started_work_waits_for_those_there_are(
+    no_more_threads: list[None], caplog: pytest.LogCaptureFixture
+) -> None:
+    threads, gate = make(2), threading.Event()
+    first, second = threading.Event(), threading.Event()
+    threads.run(lambda: gate.wait(PATIENCE) and first.set())
+    no_more_threads.append(None)
+    threads.run(second.set)
+    assert not second.is_set()
+    assert "1 of 2 threads" in caplog.text
+    gate.set()
+    assert first.wait(PATIENCE)
+    assert second.wait(PATIENCE)
+
+
+def test_a_thread_that_could_not_be_started_is_started_later(no_more_threads: list[None]) -> None:
+    threads, gate, inside = make(2), threading.Event(), threading.Semaphore(0)
+    threads.run(lambda: gate.wait(PATIENCE))
+    no_more_threads.append(None)
+    waiting = threading.Event()
+    threads.run(waiting.set)
+    gate.set()
+    assert waiting.wait(PATIENCE)
+    gate.clear()
+    for _ in range(2):
+        threads.run(lambda: inside.release() or gate.wait(PATIENCE))  # type: ignore[func-returns-value]  # for brevity
+    assert all(inside.acquire(timeout=PATIENCE) for _ in range(2))
+    gate.set()
+
+
+def test_work_that_raises_costs_no_thread_and_is_called_again(caplog: pytest.LogCaptureFixture) -> None:
+    threads, attempts = make(1), list[int]()
+
+    def work() -> None:
+        attempts.append(len(attempts))
+        if len(attempts) == 1:
+            raise SystemExit("out of the blue")
+
+    done_in(threads, lambda: None)
+    threads.run(work)
+    done_in(threads, lambda: None)
+    assert attempts == [0, 1]
+    assert "out of the blue" in caplog.text
+
+
 variable = contextvars.ContextVar("variable", default="default")
 
 
 def test_each_work_of_a_thread_has_a_context_of_its_own() -> None:
-    threads = Threads(1)
+    threads = make(1)
     seen: list[str] = []
     for _ in range(2):
         done_in(threads, lambda: change(seen))
@@ -150,6 +224,26 @@ def test_a_signal_is_handled_while_the_main_thread_waits(main: MainThread, taken
     finally:
         signal.signal(signal.SIGUSR1, before)
     assert heard.is_set()
+
+
+def test_work_that_a_signal_handler_has_thrown_out_is_called_again(
+    main: MainThread, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It decides by itself what is left to be done: its request must not stay open."""
+    seen: list[str] = []
+
+    def work() -> None:
+        seen.append("called")
+        if len(seen) == 1:
+            raise TimeoutError("late")
+
+    def act() -> None:
+        main.run(work)
+        main.run(lambda: seen.append("next"))
+
+    beside(main, act)
+    assert seen == ["called", "called", "next"]
+    assert "TimeoutError: late" in caplog.text
 
 
 def test_a_signal_handler_that_raises_does_not_end_it(main: MainThread, caplog: pytest.LogCaptureFixture) -> None:

@@ -6,8 +6,10 @@ import asyncio
 import builtins
 import contextlib
 import json
+import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -22,6 +24,7 @@ from supervisor.workers.streams import Body, ErrorLog
 from tests.workers.conftest import StartWorker
 
 HEAD = b"Host: shop\r\n\r\n"
+LAST = b"Connection: close\r\n" + HEAD
 
 
 def app(environ: dict[str, Any], start_response: Any) -> Any:
@@ -285,6 +288,100 @@ def test_hooks_run_in_the_thread_and_see_the_environ(start_worker: StartWorker, 
     assert worker.wait_exit() == 0
     assert json.loads(told.read_text()) == [True, "ann", "200 OK"]
     assert worker.access_log.read_text() == "ann\n"
+
+
+def answer_fork(environ: dict[str, Any], start_response: Any) -> Any:
+    """Answers with the exit status of a child that leaves the application as the query says."""
+    way = environ["QUERY_STRING"]
+    if child := os.fork():
+        start_response("200 OK", [])
+        return [str(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])).encode()]
+    print("the child has spoken", end="")
+    if way == "raise":
+        raise LookupError("in the child")
+    if way == "exit":
+        sys.exit(7)
+    if way == "stream":
+        return in_pieces(start_response)
+    start_response("200 OK", [])
+    return [b"from the child"]
+
+
+def in_pieces(start_response: Any) -> Iterator[bytes]:
+    start_response("200 OK", [])
+    yield b"from "
+    sys.exit(7)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize(("way", "code"), [("return", 0), ("raise", 1), ("exit", 7), ("stream", 7)])
+def test_a_child_that_leaves_the_application_ends_with_its_code(
+    start_worker: StartWorker, capfd: pytest.CaptureFixture[str], threads: int, way: str, code: int
+) -> None:
+    """It has no event loop, and what it would write to its client would be written twice."""
+    worker = start_worker(app, threads=threads)
+    for _ in range(3):
+        answer = rest(ask(worker, "/fork?" + way, LAST))
+        assert answer.endswith(b"\r\n\r\n%d" % code)
+    said = capfd.readouterr()
+    assert said.out == "the child has spoken" * 3
+    assert said.err.count("LookupError: in the child") == (3 if way == "raise" else 0)
+    assert rest(ask(worker, "/hello", LAST)).endswith(b"hello")
+
+
+def answer_late(environ: dict[str, Any], start_response: Any) -> Any:
+    """Leaves an alarm behind, that rings so many microseconds later in whatever goes on then."""
+
+    def ring(*_: Any) -> None:
+        raise TimeoutError("too late")
+
+    signal.signal(signal.SIGALRM, ring)
+    start_response("200 OK", [])
+    signal.setitimer(signal.ITIMER_REAL, int(environ["QUERY_STRING"]) / 1_000_000)
+    return [b"hello"]
+
+
+def test_an_alarm_that_rings_after_its_request_leaves_none_unanswered(start_worker: StartWorker) -> None:
+    worker = start_worker(app, timeout=0)
+    for number in range(600):
+        answer = rest(ask(worker, f"/late?{1 + number % 120}"))
+        assert answer.startswith((b"HTTP/1.1 200 ", b"HTTP/1.1 500 ")), number
+    assert worker.row.in_flight == 0
+    worker.signal(signal.SIGTERM)
+    assert worker.wait_exit() == 0
+
+
+@contextlib.contextmanager
+def no_thread_to_be_had(path: Path) -> Iterator[None]:
+    """While there is a file ``path``, the requests' threads cannot be started, as where a limit of processes holds."""
+    start = threading.Thread.start
+
+    def limited(thread: threading.Thread) -> None:
+        if thread.name.startswith("wsgi-") and path.exists():
+            raise RuntimeError("can't start new thread")
+        start(thread)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(threading.Thread, "start", limited)
+        yield
+
+
+def test_a_worker_without_threads_answers_so_and_serves_when_it_has_them(
+    start_worker: StartWorker, tmp_path: Path
+) -> None:
+    none_left = tmp_path / "none left"
+    none_left.touch()
+
+    def post_request(worker: Any, req: Any) -> None: ...
+
+    with no_thread_to_be_had(none_left):
+        worker = start_worker(app, threads=2, post_request=post_request)
+        for _ in range(4):
+            assert rest(ask(worker, "/hello", LAST)).startswith(b"HTTP/1.1 500 ")
+        none_left.unlink()
+        for _ in range(4):
+            assert rest(ask(worker, "/hello", LAST)).endswith(b"hello")
+    assert worker.row.in_flight == 0
 
 
 def test_a_websocket_is_refused(start_worker: StartWorker) -> None:

@@ -16,6 +16,7 @@ from concurrent.futures import CancelledError
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
+from supervisor.guard import OnlyHere
 from supervisor.logs.record import ENVIRON
 from supervisor.workers import response
 from supervisor.workers.connection import address
@@ -52,6 +53,7 @@ class Call:
         self.given = 0
         self.taken = 0
         self.room: threading.Event | None = None
+        self.begun = False
         self.over = False
         self.left = False
         self.error: BaseException | None = None
@@ -117,6 +119,8 @@ class Call:
             self.waiter.set_result(None)
 
     def _end(self) -> None:
+        if self.over:
+            return
         self.over = True
         self._wake()
         self.gateway.over()
@@ -124,20 +128,23 @@ class Call:
     # -- in the thread
 
     def work(self) -> None:
-        """Run the application and hand over what it answers."""
-        gateway = self.gateway
-        gateway.moved = monotonic()
-        try:
+        """Run the application and hand over what it answers. Called once more, it only tells that it is over."""
+        if not self.begun:
+            self.begun = True
+            self.gateway.moved = monotonic()
             # Not where it was cancelled while it waited for the thread: its client has been told so, and may ask again.
             if not self.left:
-                self._answer()
+                self._run()
+        self._tell(self._end)
+
+    def _run(self) -> None:
+        try:
+            self._answer()
         except BaseException as error:  # noqa: BLE001 - as in gunicorn, an exit ends the request, not the worker
             if isinstance(error, ClientDisconnected) or self._gone():
-                gateway.log.debug("the client of %s %s left", self.exchange.method, self.exchange.path)
+                self.gateway.log.debug("the client of %s %s left", self.exchange.method, self.exchange.path)
             elif self.error is None:
                 self.error = error
-        finally:
-            self._tell(self._end)
 
     def _answer(self) -> None:
         gateway, exchange = self.gateway, self.exchange
@@ -158,12 +165,13 @@ class Call:
         exchange.scope[ENVIRON] = environ
         if gateway.hooks is not None:
             gateway.hooks.before(exchange)
-        result = gateway.app(environ, self.start_response)
-        try:
-            self._send_all(result)
-        finally:
-            if hasattr(result, "close"):
-                result.close()
+        with OnlyHere():
+            result = gateway.app(environ, self.start_response)
+            try:
+                self._send_all(result)
+            finally:
+                if hasattr(result, "close"):
+                    result.close()
 
     def _refuse(self, status: str) -> None:
         text = status.partition(" ")[2].encode("ascii")

@@ -69,7 +69,7 @@ class Gateway:
         self.active = 0
         self._beyond: Any = middleware()(app, workers=threads)
         self.main = MainThread(log) if alone and threads == 1 else None
-        self.runner: Runner = self.main or Threads(threads)
+        self.runner: Runner = self.main or Threads(threads, log)
         # When a thread last took up a request, or took or gave something.
         self.moved = 0.0
 
@@ -82,7 +82,11 @@ class Gateway:
             self.moved = monotonic()
         self.active += 1
         call = Call(self, receive, send)
-        self.runner.run(call.work)
+        try:
+            self.runner.run(call.work)
+        except RuntimeError:
+            self.over()
+            raise
         await call.deliver()
 
     def capacity(self) -> Capacity:

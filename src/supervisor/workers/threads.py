@@ -19,21 +19,32 @@ from functools import partial
 from queue import SimpleQueue
 from typing import Protocol
 
+from supervisor.workers.complaints import Complaints
+
 Work = Callable[[], object]
 
 
 class Runner(Protocol):
-    """Where work can be done, each piece of it in a context of its own (`contextvars`). It must not raise anything."""
+    """Where work can be done, each piece of it in a context of its own (`contextvars`).
+
+    Work that raises is called again until it returns: what is thrown into it at any point, by a signal handler of the
+    application's, must not keep it from telling that it is over. So it has to know how far it has come.
+    """
 
     def run(self, work: Work) -> None:
-        """Have ``work`` called, when a thread is free. To be called by the event loop only."""
+        """Have ``work`` called, when a thread is free. To be called by the event loop only.
+
+        Raises `RuntimeError` if there is no thread, and none can be started; the work is then forgotten.
+        """
 
 
 class Threads:
     """A `Runner` of at most ``most`` threads, started when they are needed. They end with the process."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, log: logging.Logger) -> None:
         self.most = most
+        self._log = log
+        self._complaints = Complaints(log)
         self._work: SimpleQueue[Work] = SimpleQueue()
         self._started = 0
         # One entry for each thread that has come to the end of its work and was not counted on since.
@@ -45,14 +56,36 @@ class Threads:
             self._idle.pop()
         except IndexError:
             if self._started < self.most:
-                self._started += 1
-                threading.Thread(target=self._serve, name=f"wsgi-{self._started}", daemon=True).start()
+                self._start()
+
+    def _start(self) -> None:
+        try:
+            threading.Thread(target=self._serve, name=f"wsgi-{self._started + 1}", daemon=True).start()
+        except RuntimeError as error:  # the system has none left (pthread_create(3), EAGAIN)
+            if not self._started:
+                self._work.get_nowait()
+                raise
+            self._complaints.warning(
+                "a request waits for one of %d of %d threads: %s", self._started, self.most, error
+            )
+        else:
+            self._started += 1
 
     def _serve(self) -> None:
-        get, rest = self._work.get, self._idle.append
+        work, rest = self._work, self._idle.append
         while True:
-            get()()
-            rest(None)
+            _finish(work.get(), self._log)
+            if work.empty():
+                rest(None)
+
+
+def _finish(work: Work, log: logging.Logger) -> None:
+    while True:
+        try:
+            work()
+            return
+        except BaseException:  # noqa: BLE001 - SystemExit as well: it would end the thread without a word
+            log.exception("a thread was interrupted at the end of a request; going on")
 
 
 class MainThread:
@@ -87,18 +120,14 @@ class MainThread:
                 self._log.exception("a signal handler of the application has raised between two requests; going on")
 
     def _serve(self) -> None:
-        pid = os.getpid()
         while not self._closed or self._work:
             # Each time anew: an event loop that the application ran here may have taken it away.
             signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
             if not self._work:
                 os.read(self._read, 4096)
             while self._work:
-                contextvars.copy_context().run(self._work.popleft())
-                if os.getpid() != pid:
-                    # A child that the application has forked, and not ended: it has no event loop, and what it read
-                    # from the pipe would be missing in this process.
-                    os._exit(0)
+                contextvars.copy_context().run(self._work[0])
+                self._work.popleft()
 
     def close(self) -> None:
         """There will be no more work."""

@@ -141,11 +141,18 @@ class HooksInThreads(RequestHooks):
         if self.post is not None:
             running: Future[None] = Future()
             self._running.add(running)
-            self._runner.run(partial(self._after, exchange, running))
+            try:
+                self._runner.run(partial(self._after, exchange, running))
+            except RuntimeError:
+                self._running.discard(running)
+                self.log.exception("the hook post_request has no thread to run in and is left out")
 
     def _after(self, exchange: Exchange, running: Future[None]) -> None:
-        super().after(exchange)
-        running.set_result(None)
+        if not running.running() and not running.done():
+            running.set_running_or_notify_cancel()
+            super().after(exchange)
+        if not running.done():
+            running.set_result(None)
         self._running.discard(running)
 
     def finish(self) -> None:
