@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import inspect
 import logging
+import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from supervisor.guard import OnlyHere
+
+EXIT_PATIENCE: Final = 1.0
+"""Seconds in which ``worker_exit`` comes to its end, where two threads end a process at the same moment."""
 
 
 def place(hook: Callable[..., Any]) -> str:
@@ -49,6 +53,26 @@ def run_hook(log: logging.Logger, settings: Any, name: str, *args: Any) -> Any:
     if hook is None:
         return None
     return call_hook(log, name, hook, *args)
+
+
+_ending = threading.RLock()
+_exit_told = False
+
+
+def run_worker_exit(log: logging.Logger, settings: Any, server: Any, worker: Any) -> None:
+    """`run_hook` for ``worker_exit``: once in a worker's process, whoever ends it first.
+
+    Another thread that would end it as well waits for the hook, but not for long.
+    """
+    global _exit_told  # noqa: PLW0603 - a process has one worker
+    alone = _ending.acquire(timeout=EXIT_PATIENCE)
+    try:
+        if not _exit_told:
+            _exit_told = True
+            run_hook(log, settings, "worker_exit", server, worker)
+    finally:
+        if alone:
+            _ending.release()
 
 
 def call_hook(log: logging.Logger, name: str, hook: Callable[..., Any], *args: Any) -> Any:

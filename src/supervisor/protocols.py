@@ -85,7 +85,10 @@ class ArbiterLink(Protocol):
         """Whether the end of file has come. Does not block. Call it when `fileno` is readable."""
 
     def ordered_to_go(self) -> bool:
-        """Whether the arbiter itself has told this worker to drain. Its TERM comes after that. Does not block."""
+        """Whether the arbiter itself has told this worker to stop. Its signal comes after that. Does not block."""
+
+    def ordered_to_quit(self) -> bool:
+        """Whether it has told the worker to stop without waiting for requests."""
 
     def say_ready(self) -> None:
         """The application has started and the worker accepts connections."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -186,6 +187,53 @@ def test_a_subclass_of_gunicorns_worker_for_wsgi(
     assert site.get().status == 200
     site.stop()
     assert [len(site.events(name)) for name in ("init_process", "run", "exit")] == [2, 2, 2]
+
+
+@pytest.mark.parametrize("busy", [False, True], ids=["idle", "busy"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGABRT])
+def test_a_handler_that_exits_as_gunicorns_do_ends_a_sync_worker(
+    service: StartService, number: signal.Signals, busy: bool
+) -> None:
+    site = service()
+    site.write(
+        "app.py",
+        "import os, time\nfrom probe import note\n"
+        "def app(environ, start):\n"
+        "    if environ['PATH_INFO'] == '/hang':\n"
+        "        note('hanging')\n"
+        "        while not os.path.exists('let_go'): time.sleep(0.01)\n"
+        "    start('200 OK', [('Content-Length', '4')])\n    return [b'wsgi']\n",
+    )
+    site.write(
+        "gunicorn.conf.py",
+        "import sys\nfrom probe import note\nfrom gunicorn.workers.sync import SyncWorker\n"
+        "class Mine(SyncWorker):\n"
+        "    def leave(self, sig, frame):\n        note('told')\n        sys.exit(0)\n"
+        "    handle_exit = handle_quit = handle_abort = leave\n"
+        "worker_class = Mine\ndef worker_exit(server, worker): note('left')\n",
+    )
+    if number == signal.SIGABRT:
+        site.expect_error(r"Worker 1 \(pid \d+\)", sure=False)
+    site.start()
+    site.wait_log("Ready:")
+    (old,) = site.workers()
+    hanging = site.connect()
+    if busy:
+        hanging.sendall(b"GET /hang HTTP/1.1\r\nHost: site\r\nConnection: close\r\n\r\n")
+        site.wait_event("hanging")
+    else:
+        hanging.close()
+    os.kill(old, number)
+    site.wait_event("told")
+    if busy and number == signal.SIGTERM:
+        (site.directory / "let_go").touch()
+        assert hanging.recv(100).startswith(b"HTTP/1.1 200 ")
+    site.wait_event("left")
+    site.wait_until(lambda: len(site.workers() - {old}) == 1, "the worker is replaced")
+    (site.directory / "let_go").touch()
+    hanging.close()
+    assert site.get().body == b"wsgi"
+    site.stop()
 
 
 def test_gunicorns_sync_worker_with_a_change(service: StartService) -> None:

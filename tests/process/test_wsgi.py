@@ -28,11 +28,11 @@ def app(environ, start_response):
     elif path in ("/hang", "/deaf"):
         if path == "/deaf":
             # As in a call into a library that is not to be interrupted.
-            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+            signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGQUIT})
         note("hanging", pid=os.getpid())
         while not os.path.exists("let_go"):
             time.sleep(0.01)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM, signal.SIGQUIT})
     elif path == "/fork" and (child := os.fork()):
         note("forked", child=child)
     start_response("200 OK", [("Content-Type", "text/plain")])
@@ -157,6 +157,25 @@ def test_a_stop_is_heard_while_the_application_hears_no_signal(service: StartSer
     (running.directory / "let_go").touch()
     assert _rest(hanging).startswith(b"HTTP/1.1 200 ")
     assert running.wait_exit() == 0
+
+
+@pytest.mark.parametrize("first", [None, signal.SIGTERM], ids=["", "after TERM"])
+def test_a_quick_stop_is_heard_while_the_application_hears_no_signal(
+    service: StartService, first: signal.Signals | None
+) -> None:
+    running = service()
+    running.write("shop.py", APP)
+    running.write("conf.py", "from probe import note\ndef worker_exit(server, worker): note('left')\n")
+    running.start("-c", "conf.py", "--graceful-timeout", "600", app="shop:app")
+    running.wait_log("Ready: ")
+    hanging = hang(running, "/deaf")
+    if first is not None:
+        running.signal(first)
+        running.wait_until(lambda: _refused(running), "nobody listens any more")
+    running.signal(signal.SIGQUIT)
+    assert running.wait_exit() == 0
+    assert not _rest(hanging).startswith(b"HTTP/1.1 200 ")
+    assert len(running.events("left")) == 1, "it was not killed"
 
 
 @pytest.mark.parametrize("kind", ["sync", "gthread"])

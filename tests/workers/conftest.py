@@ -56,6 +56,9 @@ class ChildLink:
         """A test that sends TERM is the arbiter."""
         return True
 
+    def ordered_to_quit(self) -> bool:
+        return False
+
     def _say(self, *words: Any) -> None:
         with contextlib.suppress(OSError):
             self.end.send(json.dumps(words).encode() + b"\n")
@@ -218,7 +221,7 @@ def _child(
     row: Any,
     age: int,
 ) -> int:
-    from supervisor.hooks import run_hook
+    from supervisor.hooks import run_worker_exit
     from supervisor.workers.registry import resolve
 
     settings = make_settings(**values)
@@ -246,6 +249,6 @@ def _child(
     )
     worker: Any = resolve(worker_class)(context)
     code = int(worker.run())
-    run_hook(logging.getLogger("gunicorn.error"), settings, "worker_exit", None, worker)
+    run_worker_exit(logging.getLogger("gunicorn.error"), settings, None, worker)
     logs.flush()
     return code

@@ -3,14 +3,65 @@
 from __future__ import annotations
 
 import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from supervisor.hooks import place, positional_limit, run_hook
+from supervisor import hooks
+from supervisor.hooks import place, positional_limit, run_hook, run_worker_exit
 
 LOG = logging.getLogger("tests.hooks")
+
+
+@pytest.fixture
+def living(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process in which `run_worker_exit` was not called yet."""
+    monkeypatch.setattr(hooks, "_exit_told", False)
+
+
+@pytest.mark.usefixtures("living")
+def test_a_worker_exits_once_and_the_thread_that_comes_second_waits_for_the_hook() -> None:
+    called: list[object] = []
+    inside, let_go = threading.Event(), threading.Event()
+
+    def hook(server: object, worker: object) -> None:
+        called.append(worker)
+        inside.set()
+        # As when the signal to abort comes while the hook runs.
+        run_worker_exit(LOG, settings, None, "interrupted")
+        assert let_go.wait(20)
+        called.append("done")
+
+    settings = SimpleNamespace(worker_exit=hook)
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(run_worker_exit, LOG, settings, None, "first")
+        assert inside.wait(20)
+        second = pool.submit(run_worker_exit, LOG, settings, None, "second")
+        second.add_done_callback(lambda _: called.append("second goes on"))
+        let_go.set()
+        second.result(20)
+        first.result(20)
+    assert called == ["first", "done", "second goes on"]
+
+
+@pytest.mark.usefixtures("living")
+def test_a_worker_does_not_wait_for_a_hook_that_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hooks, "EXIT_PATIENCE", 0.01)
+    inside, let_go = threading.Event(), threading.Event()
+
+    def hook(server: object, worker: object) -> None:
+        inside.set()
+        let_go.wait(20)
+
+    settings = SimpleNamespace(worker_exit=hook)
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(run_worker_exit, LOG, settings, None, "first")
+        assert inside.wait(20)
+        run_worker_exit(LOG, settings, None, "second")
+        let_go.set()
 
 
 def test_returns_what_the_hook_returns() -> None:

@@ -64,7 +64,7 @@ def test_as_many_as_are_allowed_run_side_by_side_and_the_rest_wait() -> None:
 
 
 @pytest.fixture
-def no_more_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[None]]:
+def no_more_threads(monkeypatch: pytest.MonkeyPatch) -> list[None]:
     """While there is something in this list, no thread can be started; each attempt takes one entry away."""
     refusals: list[None] = []
     start = threading.Thread.start
@@ -80,7 +80,8 @@ def no_more_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[None]]:
 
 
 def test_where_no_thread_can_be_started_at_all_the_work_is_refused_and_not_kept(no_more_threads: list[None]) -> None:
-    threads, seen = make(2), list[str]()
+    threads = make(2)
+    seen: list[str] = []
     no_more_threads.append(None)
     with pytest.raises(RuntimeError, match="can't start new thread"):
         threads.run(lambda: seen.append("refused"))
@@ -93,7 +94,12 @@ def test_where_no_further_thread_can_be_started_work_waits_for_those_there_are(
 ) -> None:
     threads, gate = make(2), threading.Event()
     first, second = threading.Event(), threading.Event()
-    threads.run(lambda: gate.wait(PATIENCE) and first.set())
+
+    def work() -> None:
+        gate.wait(PATIENCE)
+        first.set()
+
+    threads.run(work)
     no_more_threads.append(None)
     threads.run(second.set)
     assert not second.is_set()
@@ -112,8 +118,13 @@ def test_a_thread_that_could_not_be_started_is_started_later(no_more_threads: li
     gate.set()
     assert waiting.wait(PATIENCE)
     gate.clear()
+
+    def work() -> None:
+        inside.release()
+        gate.wait(PATIENCE)
+
     for _ in range(2):
-        threads.run(lambda: inside.release() or gate.wait(PATIENCE))  # type: ignore[func-returns-value]  # for brevity
+        threads.run(work)
     assert all(inside.acquire(timeout=PATIENCE) for _ in range(2))
     gate.set()
 

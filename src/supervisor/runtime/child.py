@@ -8,14 +8,14 @@ import pickle
 import random
 import signal
 import socket
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from supervisor.application import explain
 from supervisor.config.settings import Settings
 from supervisor.errors import BootError
-from supervisor.hooks import run_hook
+from supervisor.hooks import run_hook, run_worker_exit
 from supervisor.logs.setup import Logs
 from supervisor.protocols import WorkerContext, WorkerLike
 from supervisor.runtime import titles
@@ -28,6 +28,11 @@ from supervisor.runtime.signals import take_no_notice
 
 DUMP_SIGNAL: int = signal.SIGRTMAX - 1
 """Has the Python stacks written by a C handler, for a worker that is stuck where Python code cannot run."""
+
+GO, QUIT = "go", "quit"
+ORDERS: Mapping[int, str] = {signal.SIGTERM: GO, signal.SIGQUIT: QUIT}
+"""What an arbiter says to a worker beside its signal. A TERM that comes from elsewhere is heeded a moment later, and an
+application may keep signals from being heard: see `supervisor.workers.server`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +54,7 @@ class Link:
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
-        self._ordered = False
+        self._orders: set[str] = set()
 
     def fileno(self) -> int:
         return self._channel.fileno()
@@ -60,11 +65,14 @@ class Link:
 
     def ordered_to_go(self) -> bool:
         self._receive()
-        return self._ordered
+        return bool(self._orders)
+
+    def ordered_to_quit(self) -> bool:
+        self._receive()
+        return QUIT in self._orders
 
     def _receive(self) -> None:
-        for message in self._channel.receive():
-            self._ordered = self._ordered or message.kind == "go"
+        self._orders |= {message.kind for message in self._channel.receive()} & set(ORDERS.values())
 
     def say_ready(self) -> None:
         self._channel.send("ready")
@@ -157,7 +165,7 @@ def _live(inherited: Inheritance, message: Message) -> int:
     try:
         return _run(worker, link)
     finally:
-        run_hook(inherited.logs.error, settings, "worker_exit", server, worker)
+        run_worker_exit(inherited.logs.error, settings, server, worker)
 
 
 def _run(worker: WorkerLike, link: Link) -> int:

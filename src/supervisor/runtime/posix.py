@@ -25,7 +25,7 @@ from supervisor.core.events import (
 from supervisor.logs.setup import Logs
 from supervisor.runtime import janitor, privileges
 from supervisor.runtime.channel import Channel, ChannelError, Message
-from supervisor.runtime.child import DUMP_SIGNAL
+from supervisor.runtime.child import DUMP_SIGNAL, ORDERS
 from supervisor.runtime.children import Children, has_children, is_child
 from supervisor.runtime.forking import Forks
 from supervisor.runtime.heartbeat import HeartbeatFile
@@ -307,10 +307,9 @@ class PosixSystem:
         process = self._workers[worker]
         if signum == signal.SIGABRT:
             _kill(process.pid, DUMP_SIGNAL)
-        if signum == signal.SIGTERM:
-            # A TERM that comes from elsewhere is heeded a moment later (`supervisor.workers.server`).
+        if order := ORDERS.get(signum):
             with suppress(ChannelError):
-                process.channel.send("go")
+                process.channel.send(order)
                 self._wiring.watch(process.channel)
         _kill(process.pid, signum)
 

@@ -32,7 +32,7 @@ from types import FrameType
 from typing import Any, NoReturn
 
 from supervisor.application import explain
-from supervisor.hooks import run_hook
+from supervisor.hooks import run_hook, run_worker_exit
 from supervisor.imported import Imported
 from supervisor.logs.setup import reopen_files
 from supervisor.protocols import REQUESTS, Row, WorkerContext
@@ -108,7 +108,9 @@ class Worker:
         self._alive = True
         self.booted = False
         self.aborted = False
-        self.stop = Stop.NO
+        # Two flags, which only rise: several threads, and handlers that interrupt each other, can tell to stop.
+        self._told_to_drain = False
+        self._told_to_quit = False
         self._last_resort = False
         self._interrupted = False
         self._booting = False
@@ -127,6 +129,13 @@ class Worker:
     @nr.setter
     def nr(self, value: int) -> None:
         self.context.row.counters[REQUESTS] = value
+
+    @property
+    def stop(self) -> Stop:
+        """How urgently the worker was told to stop."""
+        if self._told_to_quit:
+            return Stop.QUICK
+        return Stop.GRACEFUL if self._told_to_drain else Stop.NO
 
     @property
     def alive(self) -> bool:
@@ -270,7 +279,7 @@ class Worker:
     def end(self, code: int) -> NoReturn:
         """Call the hook ``worker_exit`` and end the process, whatever else goes on in it."""
         try:
-            run_hook(self.error_log, self.cfg, "worker_exit", self.context.server, self)
+            run_worker_exit(self.error_log, self.cfg, self.context.server, self)
             self.flush_logs()
         finally:
             os._exit(code)
@@ -282,7 +291,10 @@ class Worker:
             self._arm_last_resort()
         if level <= self.stop:
             return
-        self.stop = level
+        if level == Stop.QUICK:
+            self._told_to_quit = True
+        else:
+            self._told_to_drain = True
         if self._booting and not self.booted and self.wsgi is None:
             raise StoppedInBoot
         self.stop_changed()
@@ -301,10 +313,11 @@ class Worker:
         return 2 + math.ceil(float(self.cfg.graceful_timeout))
 
     def _arm_last_resort(self) -> None:
+        if threading.current_thread() is threading.main_thread():
+            # Whichever thread has set the alarm: the application may have a handler.
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
         if not self._last_resort:
             self._last_resort = True
-            if threading.current_thread() is threading.main_thread():
-                signal.signal(signal.SIGALRM, signal.SIG_DFL)
             signal.alarm(self.orphan_patience())
 
     def flush_logs(self) -> None:

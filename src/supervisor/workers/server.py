@@ -138,15 +138,20 @@ class Server:
             self._arbiter_gone = True
             self.log.warning("the arbiter is gone: draining, then exiting")
             self.worker.request_stop(Stop.GRACEFUL)
-        elif self.worker.is_beside and self.worker.stop == Stop.NO and link.ordered_to_go():
-            self.loop.call_later(SIGNAL_PATIENCE, self._go_without_signal)
+        else:
+            self._heed_orders()
 
-    def _go_without_signal(self) -> None:
-        """The signal that came with the order waits for an application that keeps the main thread where none is heard.
+    def _heed_orders(self) -> Stop:
+        """What the arbiter itself has ordered; where signals may not be heard, it is done without one.
 
-        It comes first where it can: a worker class may have made a handler of its own.
+        That is where the application keeps the main thread. The signal comes first where it can: a worker class may
+        have made a handler of its own.
         """
-        self.worker.request_stop(Stop.GRACEFUL)
+        link = self.shared.link
+        ordered = Stop.QUICK if link.ordered_to_quit() else Stop.GRACEFUL if link.ordered_to_go() else Stop.NO
+        if self.worker.is_beside and self.worker.stop < ordered:
+            self.loop.call_later(SIGNAL_PATIENCE, self.worker.request_stop, ordered)
+        return ordered
 
     # -- the life
 
@@ -183,9 +188,8 @@ class Server:
         sealed its listeners, nobody would take the connections that came between. Its own order follows soon; or
         the TERM was meant for this worker alone.
         """
-        shared = self.shared
         end = self.loop.time() + ORDER_PATIENCE
-        while self.worker.stop == Stop.GRACEFUL and not (shared.link.ordered_to_go() or self._arbiter_gone):
+        while self.worker.stop == Stop.GRACEFUL and not (self._heed_orders() or self._arbiter_gone):
             left = end - self.loop.time()
             if left <= 0:
                 return

@@ -65,9 +65,7 @@ class Threads:
             if not self._started:
                 self._work.get_nowait()
                 raise
-            self._complaints.warning(
-                "a request waits for one of %d of %d threads: %s", self._started, self.most, error
-            )
+            self._complaints.warning("a request waits for one of %d of %d threads: %s", self._started, self.most, error)
         else:
             self._started += 1
 
@@ -84,7 +82,7 @@ def _finish(work: Work, log: logging.Logger) -> None:
         try:
             work()
             return
-        except BaseException:  # noqa: BLE001 - SystemExit as well: it would end the thread without a word
+        except BaseException:
             log.exception("a thread was interrupted at the end of a request; going on")
 
 

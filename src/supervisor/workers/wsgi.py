@@ -23,9 +23,11 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, wait
 from functools import partial
+from types import FrameType
 from typing import Any, ClassVar, Final
 
 from supervisor.errors import BootError
+from supervisor.workers.base import Stop
 from supervisor.workers.environ import EnvironMaker
 from supervisor.workers.gateway import Gateway
 from supervisor.workers.interface import is_async
@@ -37,6 +39,9 @@ from supervisor.workers.uvicorn import UvicornWorker
 
 LAST_HOOKS: Final = 0.5
 """Seconds in which calls of ``post_request`` come to their end when the worker does."""
+
+STOPS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT, signal.SIGABRT)
+"""Signals that end a worker."""
 
 OWN_FAULTS: Final = {signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE}
 """Signals that go to the thread that has caused them; blocked, they end the process without a word of its handler."""
@@ -108,10 +113,34 @@ def serve_beside(worker: UvicornWorker, main: MainThread, serve: Callable[[], in
                 worker.error_log.critical("the worker failed", exc_info=failure)
             worker.end(1 if failure else 0)
 
+    for number in STOPS:
+        _have_exits_heeded(worker, number)
     threading.Thread(target=beside, name="event-loop", daemon=True).start()
     main.serve()
     last.acquire()
     return outcome.result()
+
+
+def _have_exits_heeded(worker: UvicornWorker, number: signal.Signals) -> None:
+    """Let a handler that raises SystemExit end the worker, as gunicorn's own do, and not the request it interrupts.
+
+    After TERM, there is time for that.
+    """
+    handler = signal.getsignal(number)
+    if not callable(handler):
+        return
+
+    def heed(signum: int, frame: FrameType | None) -> None:
+        try:
+            handler(signum, frame)
+        except SystemExit:
+            if number == signal.SIGABRT:
+                worker.end(1)
+            worker.request_stop(Stop.GRACEFUL if number == signal.SIGTERM else Stop.QUICK)
+
+    signal.signal(number, heed)
+    if number == signal.SIGTERM:
+        signal.siginterrupt(number, False)
 
 
 def settle(worker: UvicornWorker, gateway: Gateway, hooks: RequestHooks | None) -> RequestHooks | None:
