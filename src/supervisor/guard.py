@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from types import TracebackType
@@ -26,10 +25,13 @@ class OnlyHere:
         if os.getpid() == self._pid:
             return
         code = 0 if error is None else 1
-        if isinstance(error, SystemExit):
-            code = error.code if isinstance(error.code, int) else int(error.code is not None)
-        with contextlib.suppress(Exception):
-            if kind is not None and error is not None and not isinstance(error, SystemExit):
+        try:
+            if isinstance(error, SystemExit):
+                code = error.code if isinstance(error.code, int) else int(error.code is not None)
+                if code and not isinstance(error.code, int):
+                    sys.stderr.write(f"{error.code}\n")
+            elif kind is not None and error is not None:
                 sys.excepthook(kind, error, trace)
             sys.stdout.flush()
-        os._exit(code & 0xFF)
+        finally:  # whatever an excepthook of the application's raises
+            os._exit(code & 0xFF)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -233,6 +234,34 @@ def test_a_handler_that_exits_as_gunicorns_do_ends_a_sync_worker(
     (site.directory / "let_go").touch()
     hanging.close()
     assert site.get().body == b"wsgi"
+    site.stop()
+
+
+def test_a_handler_that_exits_ends_a_child_that_the_application_has_forked(service: StartService) -> None:
+    site = service()
+    site.write(
+        "app.py",
+        "import os, time\nfrom probe import note\n"
+        "def app(environ, start):\n"
+        "    if child := os.fork():\n"
+        "        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])\n"
+        "        start('200 OK', [])\n        return [str(code).encode()]\n"
+        "    note('forked', child=os.getpid())\n"
+        "    time.sleep(3600)\n",
+    )
+    site.write(
+        "gunicorn.conf.py",
+        "import sys\nfrom gunicorn.workers.sync import SyncWorker\n"
+        "class Mine(SyncWorker):\n"
+        "    def handle_exit(self, sig, frame): sys.exit(7)\n"
+        "worker_class = Mine\n",
+    )
+    site.start()
+    site.wait_log("Ready:")
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(site.get)
+        os.kill(site.wait_event("forked")["child"], signal.SIGTERM)
+        assert answer.result().body == b"7"
     site.stop()
 
 

@@ -165,7 +165,11 @@ def test_a_quick_stop_is_heard_while_the_application_hears_no_signal(
 ) -> None:
     running = service()
     running.write("shop.py", APP)
-    running.write("conf.py", "from probe import note\ndef worker_exit(server, worker): note('left')\n")
+    running.write(
+        "conf.py",
+        "from probe import note\ndef worker_exit(server, worker): note('left')\n"
+        "def worker_int(worker): note('interrupted')\n",
+    )
     running.start("-c", "conf.py", "--graceful-timeout", "600", app="shop:app")
     running.wait_log("Ready: ")
     hanging = hang(running, "/deaf")
@@ -176,6 +180,23 @@ def test_a_quick_stop_is_heard_while_the_application_hears_no_signal(
     assert running.wait_exit() == 0
     assert not _rest(hanging).startswith(b"HTTP/1.1 200 ")
     assert len(running.events("left")) == 1, "it was not killed"
+    assert len(running.events("interrupted")) == 1
+
+
+def test_a_hook_of_a_quick_stop_may_take_its_time(service: StartService) -> None:
+    running = service()
+    running.write("shop.py", APP)
+    running.write(
+        "conf.py",
+        "import time\nfrom probe import note\n"
+        "def worker_int(worker):\n    time.sleep(1.5)\n    note('interrupted')\n"
+        "def worker_exit(server, worker): note('left')\n",
+    )
+    running.start("-c", "conf.py", app="shop:app")
+    running.wait_log("Ready: ")
+    running.signal(signal.SIGQUIT)
+    assert running.wait_exit() == 0
+    assert [len(running.events(name)) for name in ("interrupted", "left")] == [1, 1]
 
 
 @pytest.mark.parametrize("kind", ["sync", "gthread"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from types import SimpleNamespace
 from typing import Any
 
@@ -23,7 +23,10 @@ def living(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("living")
-def test_a_worker_exits_once_and_the_thread_that_comes_second_waits_for_the_hook() -> None:
+def test_a_worker_exits_once_and_the_thread_that_comes_second_waits_for_the_hook(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hooks, "EXIT_PATIENCE", 20)
     called: list[object] = []
     inside, let_go = threading.Event(), threading.Event()
 
@@ -40,6 +43,7 @@ def test_a_worker_exits_once_and_the_thread_that_comes_second_waits_for_the_hook
         first = pool.submit(run_worker_exit, LOG, settings, None, "first")
         assert inside.wait(20)
         second = pool.submit(run_worker_exit, LOG, settings, None, "second")
+        assert not wait([second], timeout=0.1).done
         second.add_done_callback(lambda _: called.append("second goes on"))
         let_go.set()
         second.result(20)
@@ -58,9 +62,10 @@ def test_a_worker_does_not_wait_for_a_hook_that_hangs(monkeypatch: pytest.Monkey
 
     settings = SimpleNamespace(worker_exit=hook)
     with ThreadPoolExecutor(1) as pool:
-        pool.submit(run_worker_exit, LOG, settings, None, "first")
+        first = pool.submit(run_worker_exit, LOG, settings, None, "first")
         assert inside.wait(20)
         run_worker_exit(LOG, settings, None, "second")
+        assert not first.done()
         let_go.set()
 
 

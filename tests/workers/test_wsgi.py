@@ -299,12 +299,16 @@ def answer_fork(environ: dict[str, Any], start_response: Any) -> Any:
     print("the child has spoken", end="")
     if way == "raise":
         raise LookupError("in the child")
+    if way == "message":
+        sys.exit("a last word")
     if way == "exit":
         sys.exit(7)
     if way == "stream":
         return in_pieces(start_response)
+    if way == "read":
+        environ["wsgi.input"].read()
     start_response("200 OK", [])
-    return [b"from the child"]
+    return [b"from the child" * (100_000 if way == "much" else 1)] * 3
 
 
 def in_pieces(start_response: Any) -> Iterator[bytes]:
@@ -314,18 +318,22 @@ def in_pieces(start_response: Any) -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize(("way", "code"), [("return", 0), ("raise", 1), ("exit", 7), ("stream", 7)])
+@pytest.mark.parametrize(
+    ("way", "code"), [("return", 0), ("much", 0), ("raise", 1), ("read", 1), ("exit", 7), ("message", 1), ("stream", 7)]
+)
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*:DeprecationWarning")
 def test_a_child_that_leaves_the_application_ends_with_its_code(
     start_worker: StartWorker, capfd: pytest.CaptureFixture[str], threads: int, way: str, code: int
 ) -> None:
     """It has no event loop, and what it would write to its client would be written twice."""
     worker = start_worker(app, threads=threads)
     for _ in range(3):
-        answer = rest(ask(worker, "/fork?" + way, LAST))
+        answer = rest(ask(worker, "/fork?" + way, b"Content-Length: 4\r\n" + LAST + b"body", method="POST"))
         assert answer.endswith(b"\r\n\r\n%d" % code)
     said = capfd.readouterr()
     assert said.out == "the child has spoken" * 3
     assert said.err.count("LookupError: in the child") == (3 if way == "raise" else 0)
+    assert said.err.count("a last word\n") == (3 if way == "message" else 0)
     assert rest(ask(worker, "/hello", LAST)).endswith(b"hello")
 
 

@@ -11,21 +11,41 @@ import os
 import select
 import signal
 from collections.abc import Callable, Iterable
-from typing import NoReturn
+from time import monotonic, sleep
+from typing import Final, NoReturn
 
 from supervisor.runtime import pidfile, titles
 from supervisor.runtime.signals import HANDLED, SignalWakeup
 from supervisor.runtime.sockets import Listener
 from supervisor.runtime.system import Plan
 
+END: Final = 5.0
+"""Seconds that the end of a killed process may take."""
+GLANCE: Final = 0.002
+"""Seconds between two looks whether it has come."""
+
 
 def tidy_up(pidfile_path: str, listeners: Iterable[Listener], arbiter_pid: int) -> None:
-    """Remove the files that a killed arbiter could not remove: any other has ended this process before itself."""
+    """Remove the files that a killed arbiter could not remove: any other has ended this process before itself.
+
+    To be called in a child of the arbiter.
+    """
+    _await_the_end_of(arbiter_pid)
     if pidfile_path:
         for suffix in ("", pidfile.SUFFIX):
             pidfile.clear(pidfile_path + suffix, arbiter_pid)
     for listener in listeners:
         listener.clear()
+
+
+def _await_the_end_of(parent: int) -> None:
+    """An exiting process closes its descriptors one after the other, and gives its children away after the last one.
+
+    Its end of a channel may be closed when its lock of the pidfile and its listeners are not yet.
+    """
+    until = monotonic() + END
+    while os.getppid() == parent and monotonic() < until:
+        sleep(GLANCE)
 
 
 def start(plan: Plan, *, loader: int, signals: SignalWakeup, let_go: Callable[[], None]) -> int:

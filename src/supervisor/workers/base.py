@@ -112,7 +112,7 @@ class Worker:
         self._told_to_drain = False
         self._told_to_quit = False
         self._last_resort = False
-        self._interrupted = False
+        self._interruption = threading.Lock()
         self._booting = False
         self._imported = Imported() if settings.reload else None
         jitter = random.randint(0, max(0, settings.max_requests_jitter))  # noqa: S311 - spreads load, hides nothing
@@ -254,11 +254,13 @@ class Worker:
 
     def handle_quit(self, sig: int, frame: FrameType | None) -> None:
         """INT and QUIT: call the hook ``worker_int``, and stop without waiting for requests."""
-        if self.stop < Stop.QUICK and not self._interrupted:
-            # The hook may send the signal to this process again.
-            self._interrupted = True
-            run_hook(self.error_log, self.cfg, "worker_int", self)
+        self.interrupt()
         self.request_stop(Stop.QUICK)
+
+    def interrupt(self) -> None:
+        """Call the hook ``worker_int``, once: the hook itself may send the signal to this process again."""
+        if self._interruption.acquire(blocking=False):
+            run_hook(self.error_log, self.cfg, "worker_int", self)
 
     def handle_usr1(self, sig: int, frame: FrameType | None) -> None:
         """USR1: reopen the log files."""

@@ -192,6 +192,8 @@ class Call:
         return b""
 
     def _receive(self) -> bytes:
+        if not self.gateway.is_here():
+            raise ClientDisconnected("a forked child has no client")
         try:
             message = asyncio.run_coroutine_threadsafe(self.receive(), self.loop).result(self.gateway.timeout)
         except (TimeoutError, CancelledError) as error:
@@ -303,7 +305,7 @@ class Call:
     def _hand_over(self, *messages: Any, size: int = 0) -> None:
         if self._gone():
             raise ClientDisconnected("the client has gone")
-        if not messages:
+        if not messages or not self.gateway.is_here():
             return
         for message in messages[:-1]:
             self.messages.append((message, 0))

@@ -9,6 +9,7 @@ the event loop (3,800 requests a second, and 20,000 without that).
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
@@ -67,6 +68,7 @@ class Gateway:
         self.told: Callable[[], bool] = lambda: False
         self.freed: Callable[[], None] = lambda: None
         self.active = 0
+        self._pid = os.getpid()
         self._beyond: Any = middleware()(app, workers=threads)
         self.main = MainThread(log) if alone and threads == 1 else None
         self.runner: Runner = self.main or Threads(threads, log)
@@ -92,6 +94,10 @@ class Gateway:
     def capacity(self) -> Capacity:
         """What bounds the connections that the worker takes."""
         return Capacity(self.threads, lambda: self.active)
+
+    def is_here(self) -> bool:
+        """Whether this is the worker's process, and not one that the application has forked: that has no event loop."""
+        return os.getpid() == self._pid
 
     def is_stuck(self, seconds: float) -> bool:
         """Whether there are requests, and for so many seconds the only thread has not taken or given anything."""

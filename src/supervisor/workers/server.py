@@ -149,9 +149,22 @@ class Server:
         """
         link = self.shared.link
         ordered = Stop.QUICK if link.ordered_to_quit() else Stop.GRACEFUL if link.ordered_to_go() else Stop.NO
-        if self.worker.is_beside and self.worker.stop < ordered:
-            self.loop.call_later(SIGNAL_PATIENCE, self.worker.request_stop, ordered)
+        if ordered and self.worker.is_beside and (self.worker.stop < ordered or not self.stopped.is_set()):
+            self.loop.call_later(SIGNAL_PATIENCE, self._go_without_signal, ordered)
         return ordered
+
+    def _go_without_signal(self, ordered: Stop) -> None:
+        worker = self.worker
+        if worker.handling:
+            # It has been heard, and takes its time: `worker_int` may.
+            self.loop.call_later(SIGNAL_PATIENCE, self._go_without_signal, ordered)
+            return
+        if ordered == Stop.QUICK:
+            worker.interrupt()
+        worker.request_stop(ordered)
+        if not self.stopped.is_set():
+            # Something has thrown the handler out before it could tell.
+            self._note_stop()
 
     # -- the life
 

@@ -110,10 +110,11 @@ class MainThread:
 
         To be called in the main thread.
         """
-        while not self.ended.is_set():
+        while True:
             try:
                 self._serve()
                 self.ended.set()
+                return
             except BaseException:  # noqa: BLE001 - SystemExit as well: it is not for the worker
                 self._log.exception("a signal handler of the application has raised between two requests; going on")
 

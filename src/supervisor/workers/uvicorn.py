@@ -104,6 +104,8 @@ class UvicornWorker(Worker):
         if trusts_proxies:
             self.forwarded = Forwarded(self.config.forwarded_allow_ips, settings.secure_scheme_headers)
         self.gateway: Gateway | None = None
+        # Signal handlers that run in the main thread, where the event loop is beside it.
+        self.handling = 0
         self.shared: Shared | None = None
         self._server: Server | None = None
 

@@ -18,6 +18,7 @@ Where there is one thread, a connection that is kept would bind its client to it
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Callable
@@ -131,12 +132,17 @@ def _have_exits_heeded(worker: UvicornWorker, number: signal.Signals) -> None:
         return
 
     def heed(signum: int, frame: FrameType | None) -> None:
+        worker.handling += 1
         try:
             handler(signum, frame)
         except SystemExit:
+            if os.getpid() != worker.pid:  # a child that the application has forked ends
+                raise
             if number == signal.SIGABRT:
                 worker.end(1)
             worker.request_stop(Stop.GRACEFUL if number == signal.SIGTERM else Stop.QUICK)
+        finally:
+            worker.handling -= 1
 
     signal.signal(number, heed)
     if number == signal.SIGTERM:
