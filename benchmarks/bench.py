@@ -31,7 +31,7 @@ MEASURES: tuple[Measure, ...] = (
     *memory.MEASURES,
     *overhead.MEASURES,
 )
-QUICK = ("hello", "hello-log", "post-1k", "close", "websocket", "latency", "hup")
+QUICK = ("hello-log", "close", "websocket", "latency", "hup")
 QUICK_SETTINGS = Settings(seconds=1.0, warm_up=1.0, connections=32, rate=500.0)
 ROUNDS = 5
 QUICK_ROUNDS = 2
@@ -99,7 +99,7 @@ def say(text: str, end: str = "\n") -> None:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bench", description=__doc__)
     parser.add_argument("--list", action="store_true", help="list measures and servers, and exit")
-    parser.add_argument("--quick", action="store_true", help=f"a few measures against {BASELINE}, in three minutes")
+    parser.add_argument("--quick", action="store_true", help=f"a few measures against {BASELINE}, in two minutes")
     parser.add_argument("--measure", action="append", metavar="NAME", help="only this one; may be repeated")
     parser.add_argument("--server", action="append", metavar="NAME", help="only servers whose name contains this")
     parser.add_argument("--rounds", type=int, help=f"how often each is measured ({ROUNDS}; some less often)")
