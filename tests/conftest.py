@@ -82,7 +82,7 @@ def measured(request: pytest.FixtureRequest) -> Callable[[str], None]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Spread the tests that wait, for time limits of workers, between those that keep the processors busy.
 
-    A fifth of the time of a whole run is saved.
+    A tenth of the time of a whole run is saved.
     """
     groups: dict[str, list[pytest.Item]] = {"process": [], "workers": []}
     others: list[pytest.Item] = []

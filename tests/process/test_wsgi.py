@@ -40,9 +40,13 @@ def app(environ, start_response):
 """
 
 
-def start(service: StartService, *arguments: str) -> Service:
+def start(service: StartService, *arguments: str, conf: str = "") -> Service:
+    """The application, served with ``conf`` as its configuration file, if there is one."""
     running = service()
     running.write("shop.py", APP)
+    if conf:
+        running.write("conf.py", conf)
+        arguments = ("-c", "conf.py", *arguments)
     running.start(*arguments, app="shop:app")
     running.wait_log("Ready: ")
     return running
@@ -77,11 +81,9 @@ def test_silent_connections_do_not_keep_a_worker_from_accepting(service: StartSe
 
 def test_a_request_that_hangs_is_ended_after_timeout(service: StartService) -> None:
     """As with gunicorn's sync: reported with its stack, aborted with the hook, replaced. The queue is not lost."""
-    running = service()
-    running.write("shop.py", APP)
-    running.write("conf.py", "from probe import note\ndef worker_abort(worker): note('aborted')\n")
-    running.start("-c", "conf.py", "--timeout", "2", app="shop:app")
-    running.wait_log("Ready: ")
+    running = start(
+        service, "--timeout", "2", conf="from probe import note\ndef worker_abort(worker): note('aborted')\n"
+    )
     running.expect_error("aborted: the thread that runs the application has been silent for")
     running.expect_error(r"Worker 1 \(pid \d+\)", sure=False)
     with running.connect() as hanging, ThreadPoolExecutor(3) as pool:
@@ -96,13 +98,12 @@ def test_a_request_that_hangs_is_ended_after_timeout(service: StartService) -> N
 
 
 def test_a_hook_that_hangs_is_ended_as_well(service: StartService) -> None:
-    running = service()
-    running.write("shop.py", APP)
-    running.write(
-        "conf.py", "import time\ndef post_request(worker, req):\n    if 'late' in req.path: time.sleep(3600)\n"
+    running = start(
+        service,
+        "--timeout",
+        "2",
+        conf="import time\ndef post_request(worker, req):\n    if 'late' in req.path: time.sleep(3600)\n",
     )
-    running.start("-c", "conf.py", "--timeout", "2", app="shop:app")
-    running.wait_log("Ready: ")
     running.expect_error("aborted: the thread that runs the application has been silent for")
     running.expect_error(r"Worker 1 \(pid \d+\)", sure=False)
     assert running.get("/late").status == 200
@@ -163,15 +164,13 @@ def test_a_stop_is_heard_while_the_application_hears_no_signal(service: StartSer
 def test_a_quick_stop_is_heard_while_the_application_hears_no_signal(
     service: StartService, first: signal.Signals | None
 ) -> None:
-    running = service()
-    running.write("shop.py", APP)
-    running.write(
-        "conf.py",
-        "from probe import note\ndef worker_exit(server, worker): note('left')\n"
+    running = start(
+        service,
+        "--graceful-timeout",
+        "600",
+        conf="from probe import note\ndef worker_exit(server, worker): note('left')\n"
         "def worker_int(worker): note('interrupted')\n",
     )
-    running.start("-c", "conf.py", "--graceful-timeout", "600", app="shop:app")
-    running.wait_log("Ready: ")
     hanging = hang(running, "/deaf")
     if first is not None:
         running.signal(first)
@@ -184,16 +183,12 @@ def test_a_quick_stop_is_heard_while_the_application_hears_no_signal(
 
 
 def test_a_hook_of_a_quick_stop_may_take_its_time(service: StartService) -> None:
-    running = service()
-    running.write("shop.py", APP)
-    running.write(
-        "conf.py",
-        "import time\nfrom probe import note\n"
+    running = start(
+        service,
+        conf="import time\nfrom probe import note\n"
         "def worker_int(worker):\n    time.sleep(1.5)\n    note('interrupted')\n"
         "def worker_exit(server, worker): note('left')\n",
     )
-    running.start("-c", "conf.py", app="shop:app")
-    running.wait_log("Ready: ")
     running.signal(signal.SIGQUIT)
     assert running.wait_exit() == 0
     assert [len(running.events(name)) for name in ("interrupted", "left")] == [1, 1]
@@ -202,11 +197,14 @@ def test_a_hook_of_a_quick_stop_may_take_its_time(service: StartService) -> None
 @pytest.mark.parametrize("kind", ["sync", "gthread"])
 @pytest.mark.parametrize("path", ["/hang", "/deaf"])
 def test_a_request_that_outlasts_the_stop_is_left(service: StartService, kind: str, path: str) -> None:
-    running = service()
-    running.write("shop.py", APP)
-    running.write("conf.py", "from probe import note\ndef worker_exit(server, worker): note('left')\n")
-    running.start("-c", "conf.py", "-k", kind, "--graceful-timeout", "1", app="shop:app")
-    running.wait_log("Ready: ")
+    running = start(
+        service,
+        "-k",
+        kind,
+        "--graceful-timeout",
+        "1",
+        conf="from probe import note\ndef worker_exit(server, worker): note('left')\n",
+    )
     hanging = hang(running, path)
     running.term()
     assert _rest(hanging).startswith(b"HTTP/1.1 503 ")
